@@ -1,0 +1,1 @@
+//! The agent of NSP as a library, so that its tests reach every part.

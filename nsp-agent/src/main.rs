@@ -1,0 +1,2 @@
+//! The nsp command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Build, test, demo, checks.
+fn main() {}
