@@ -1,2 +1,45 @@
-//! What the kernel programs and the agent share.
-#![no_std]
+//! What the kernel programs and the agent share: the packet, the decision, the layouts.
+//!
+//! Everything here is pure: no maps, no context, no I/O, no allocation. The kernel programs inline
+//! it, the agent and the tests call it as an ordinary library, and both must come to the same
+//! verdict. Start reading at [`decide`].
+//!
+//! **Invariant:** nothing in this crate may panic, loop without a bound that the compiler can see,
+//! or look at the wall clock.
+#![cfg_attr(not(any(test, feature = "user")), no_std)]
+#![cfg_attr(not(feature = "user"), forbid(unsafe_code))]
+
+pub mod address;
+pub mod class;
+pub mod decide;
+pub mod event;
+pub mod explain;
+pub mod flow;
+pub mod generation;
+pub mod learned;
+pub mod link;
+pub mod net;
+pub mod packet;
+pub mod selector;
+pub mod verdict;
+
+/// Version of every layout that crosses the kernel boundary.
+///
+/// Raise it whenever a shared struct, a map's key or the meaning of a field changes: pinned maps of
+/// another version are not adopted.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Implements `aya::Pod` for shared structs, next to their definition.
+///
+/// Sound only for `#[repr(C)]` types of plain integers without implicit padding, which the size
+/// assertion that goes with each use makes sure of.
+macro_rules! shared {
+    ($type:ty, $size:expr) => {
+        const _: () = assert!(size_of::<$type>() == $size);
+        // SAFETY: repr(C), integers and arrays of them only, every padding byte is a named field
+        // (the size above is the sum of the fields), so any bit pattern is a value.
+        #[cfg(feature = "user")]
+        unsafe impl aya::Pod for $type {}
+    };
+}
+pub(crate) use shared;

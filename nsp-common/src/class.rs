@@ -1,0 +1,73 @@
+//! Address classes, port classes, and the matrix that turns the two into an access rule.
+//!
+//! A class is the set of (profile, rule) pairs whose prefixes cover an address, with what the
+//! perimeter knows of it beside (private, member, linked). The compiler numbers the sets, a table
+//! maps an address to its number in one lookup, and two small arrays give the rule:
+//!
+//! ```text
+//! class ─► first cell ─┐
+//! lane (profile, way) ─┴─► cell ─► row ─┐
+//! protocol + port ─► port class ────────┴─► rule number
+//! ```
+//!
+//! The cells are a comb: the sparse rows of all classes laid over each other, each cell naming the
+//! class it belongs to, so that a look-up is one load and one comparison.
+
+/// Bits of [`Class::flags`].
+pub mod flags {
+    /// In the private ranges of the policy.
+    pub const PRIVATE: u16 = 1 << 0;
+    /// A member of this perimeter.
+    pub const MEMBER: u16 = 1 << 1;
+    /// A member of a linked perimeter.
+    pub const LINKED: u16 = 1 << 2;
+}
+
+/// The class of an address that no prefix covers.
+pub const CLASS_NONE: u32 = 0;
+
+/// One address class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Class {
+    /// Where its cells begin; the lane is added.
+    pub cells: u32,
+    /// Bits of [`flags`].
+    pub flags: u16,
+    /// Zero.
+    pub _pad: u16,
+}
+
+/// One cell of the comb.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Cell {
+    /// The class this cell belongs to, plus one; zero is free.
+    pub owner: u32,
+    /// The row of rules.
+    pub row: u32,
+}
+
+/// What a policy says about one (protocol, port).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PortEntry {
+    /// The port class; zero is every port that no rule names.
+    pub class: u16,
+    /// The association that listens there on any address, or zero.
+    pub association: u16,
+}
+
+/// Number of a rule within one generation: ordered by profile, direction and name, so that of two
+/// matching rules the smaller number is the first by name. Zero is none.
+pub type RuleNumber = u32;
+
+/// The lane of a profile in one direction: the column of the comb.
+#[inline(always)]
+pub const fn lane(profile: u16, outbound: bool) -> u32 {
+    profile as u32 * 2 + outbound as u32
+}
+
+crate::shared!(Class, 8);
+crate::shared!(Cell, 8);
+crate::shared!(PortEntry, 4);

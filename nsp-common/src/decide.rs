@@ -1,0 +1,318 @@
+//! The decision: what happens to one packet, and why.
+//!
+//! A pure function over lazy look-ups. The kernel programs implement [`Tables`] over BPF maps, the
+//! agent's `explain` and the tests over ordinary collections, and both get the same answer.
+//!
+//! The order is the design's, and every step ends the matter when it applies:
+//!
+//! 1. not IP: passes; forwarded, on a host that routes: passes
+//! 2. martian source: malformed in spirit, dropped where enforced
+//! 3. infrastructure: discovery, DHCP, multicast, resolvers, cloud endpoints ([`infrastructure`])
+//! 4. a tracked conversation: its own verdict, re-judged once a generation ([`conversation`])
+//! 5. a private peer by the right interface, 6. a member or linked peer: allowed
+//! 7. malformed or unclassifiable: dropped where enforced
+//! 8. a public peer: the access rules of the resource's profile ([`rules`])
+//! 9. no associated resource: `public_network_access`
+
+mod conversation;
+mod infrastructure;
+mod resource;
+mod rules;
+
+pub use resource::Seat;
+
+use crate::{
+    address::{Address, Family},
+    class::{self, Class, PortEntry, RuleNumber},
+    flow::{Flow, FlowKey},
+    generation::{Association, Generation, PublicAccess, flags as generation_flags},
+    learned::Learned,
+    packet::{Packet, flags},
+    selector::Selector,
+    verdict::{AccessMode, Category, Direction, Reason, TrafficClass, Verdict},
+};
+
+/// Everything the decision may look up, one method a table. Each is called at most a few times a
+/// packet, and only when the steps before it did not settle the matter.
+pub trait Tables {
+    /// Coarse monotonic clock, ns.
+    fn now_ns(&self) -> u64;
+    /// The current generation; `None` before the first is published.
+    fn generation(&self) -> Option<Generation>;
+    /// The slot of the current generation, the first part of a [`Selector`].
+    fn slot(&self) -> u32;
+    /// The tracked conversation with this key, expired or not.
+    fn flow(&mut self, key: &FlowKey) -> Option<Flow>;
+    /// Writes back what re-judging the conversation found last by [`Tables::flow`] came to.
+    fn rejudged(&mut self, flow: &Flow);
+    /// What became of the first fragment of the datagram this later fragment belongs to.
+    fn fragment_head(&self, packet: &Packet) -> Option<Flow>;
+    /// The class number of an address.
+    fn class_of(&self, address: &Address, family: Family) -> u32;
+    /// One class.
+    fn class(&self, number: u32) -> Class;
+    /// Whether this host would route to `remote` by the device (or its group) of the packet.
+    fn routed_back(&self, remote: &Address, family: Family, ifindex: u32) -> bool;
+    /// What the policy says about a local or remote port.
+    fn port(&self, protocol: u8, port: u16) -> PortEntry;
+    /// The association a selector leads to, or zero.
+    fn select(&self, selector: &Selector) -> u16;
+    /// The association of the cgroup that sent the packet, or of its nearest listed ancestor.
+    fn cgroup_association(&self) -> u16;
+    /// One association of the current generation.
+    fn association(&self, number: u16) -> Association;
+    /// The rule at (lane, class, port class), or zero.
+    fn rule(&self, lane: u32, class: u32, port_class: u16) -> RuleNumber;
+    /// The identity of a rule.
+    fn rule_identity(&self, number: RuleNumber) -> u32;
+    /// The names an address was learned for.
+    fn learned(&self, address: &Address, family: Family) -> Option<&Learned>;
+    /// The class of a name, or zero.
+    fn name_class(&self, name: u32) -> u32;
+    /// Bits of [`crate::link::endpoint`] for an address.
+    fn endpoint(&self, address: &Address) -> u32;
+    /// Takes one from the budget of ICMP errors; false when it is spent.
+    fn icmp_budget(&mut self) -> bool;
+}
+
+/// What becomes of the conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FlowAction {
+    /// Nothing.
+    None = 0,
+    /// The packet belongs to the conversation found last by [`Tables::flow`].
+    Touch = 1,
+    /// It opens one.
+    Open = 2,
+}
+
+/// What was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Pass or drop.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Where the peer stands.
+    pub class: TrafficClass,
+    /// Whose opening of the conversation was judged.
+    pub opener: Direction,
+    /// The mode that applied.
+    pub mode: AccessMode,
+    /// It passes, but enforced it would not.
+    pub would_deny: bool,
+    /// What becomes of the conversation.
+    pub flow: FlowAction,
+    /// Identity of the association, or zero.
+    pub association: u16,
+    /// Identity of the rule, or zero.
+    pub rule: u32,
+    /// Identity of the name, or zero.
+    pub name: u32,
+}
+
+impl Decision {
+    /// A pass that needs no rule.
+    #[inline(always)]
+    pub(crate) const fn pass(reason: Reason, class: TrafficClass, opener: Direction) -> Self {
+        Self {
+            verdict: Verdict::Pass,
+            reason,
+            class,
+            opener,
+            mode: AccessMode::Transition,
+            would_deny: false,
+            flow: FlowAction::None,
+            association: 0,
+            rule: 0,
+            name: 0,
+        }
+    }
+
+    /// What the perimeter does not allow: dropped where enforced, passed and marked elsewhere.
+    #[inline(always)]
+    pub(crate) const fn refuse(reason: Reason, class: TrafficClass, seat: &Seat) -> Self {
+        let (verdict, would_deny) = match seat.mode {
+            AccessMode::Enforced => (Verdict::Drop, false),
+            AccessMode::Transition => (Verdict::Pass, !seat.left_alone),
+        };
+        Self {
+            verdict,
+            reason: if seat.left_alone { Reason::Unassociated } else { reason },
+            class,
+            opener: seat.opener,
+            mode: seat.mode,
+            would_deny,
+            flow: FlowAction::None,
+            association: seat.association,
+            rule: 0,
+            name: 0,
+        }
+    }
+
+    /// The access-log category.
+    #[inline(always)]
+    pub const fn category(&self) -> Category {
+        if self.association == 0 && !self.would_deny && matches!(self.verdict, Verdict::Pass) {
+            // Nobody's resource: counted, not logged.
+            return Category::None;
+        }
+        Category::of(self.class, self.opener, self.verdict, self.would_deny)
+    }
+}
+
+/// What the steps before the resource is known come to.
+pub(crate) enum Step {
+    /// The matter is settled.
+    Decided(Decision),
+    /// Not allowed, for this reason; whether that drops it depends on the resource.
+    Refused(Reason, TrafficClass),
+    /// As above, and without ports nobody can say whose packet it is.
+    Unclassifiable(Reason, TrafficClass),
+    /// Go on.
+    Undecided,
+}
+
+/// Judges one packet.
+#[inline(always)]
+pub fn decide<T: Tables>(packet: &Packet, tables: &mut T) -> Decision {
+    let Some(generation) = tables.generation() else {
+        return Decision::pass(Reason::NoPolicy, TrafficClass::Unknown, packet.way());
+    };
+    let step = before_resource(packet, tables, &generation);
+    if let Step::Decided(decision) = step {
+        return decision;
+    }
+    let seat = resource::seat(packet, tables, &generation);
+    match step {
+        Step::Refused(reason, class) => return Decision::refuse(reason, class, &seat),
+        Step::Unclassifiable(reason, class) => {
+            return unclassifiable(reason, class, packet, &generation, seat);
+        }
+        Step::Decided(_) | Step::Undecided => {}
+    }
+    if let Some(decision) = infrastructure::metadata(packet, &seat) {
+        return decision;
+    }
+    // 5. and 6.
+    let class_number = tables.class_of(&packet.key.remote, packet.ip_family());
+    if let Some(decision) = trusted(packet, tables, &seat, class_number) {
+        return decision;
+    }
+    // 7.
+    let flaw = if packet.has(flags::LATER_FRAGMENT) {
+        Some(Reason::OrphanFragment)
+    } else {
+        flaw(packet)
+    };
+    if let Some(reason) = flaw {
+        return unclassifiable(reason, TrafficClass::Public, packet, &generation, seat);
+    }
+    // 8. and 9.
+    rules::judge(packet, tables, &generation, &seat, class_number)
+}
+
+/// Steps 1 to 4.
+#[inline(always)]
+fn before_resource<T: Tables>(
+    packet: &Packet,
+    tables: &mut T,
+    generation: &Generation,
+) -> Step {
+    let way = packet.way();
+    // 1.
+    if packet.flaw == Reason::NotIp as u8 {
+        return Step::Decided(Decision::pass(Reason::NotIp, TrafficClass::Unknown, way));
+    }
+    if packet.has(flags::FORWARDED) && generation.has(generation_flags::PASS_FORWARDED) {
+        return Step::Decided(Decision::pass(Reason::Forwarded, TrafficClass::Unknown, way));
+    }
+    if !packet.has(flags::ADDRESSED) {
+        let reason = flaw(packet).unwrap_or(Reason::TruncatedLink);
+        return Step::Unclassifiable(reason, TrafficClass::Unknown);
+    }
+    // 2.
+    if is_martian(packet) {
+        return Step::Refused(Reason::Martian, TrafficClass::Martian);
+    }
+    // 3.
+    match infrastructure::judge(packet, tables) {
+        Step::Undecided => {}
+        step => return step,
+    }
+    // 4.
+    conversation::judge(packet, tables, generation)
+}
+
+/// What the parser found wanting.
+#[inline(always)]
+fn flaw(packet: &Packet) -> Option<Reason> {
+    if packet.flaw == 0 { None } else { Reason::from_number(packet.flaw) }
+}
+
+/// A source that cannot be, or one that is also the destination (the LAND attack).
+#[inline(always)]
+fn is_martian(packet: &Packet) -> bool {
+    let family = packet.ip_family();
+    if family == Family::V6 && (packet.key.remote.is_mapped() || packet.key.local.is_mapped()) {
+        return true;
+    }
+    packet.way() == Direction::Inbound
+        && (packet.source().is_martian_source(family) && !packet.source().is_unspecified(family)
+            || packet.key.remote.octets == packet.key.local.octets)
+}
+
+/// Peers that need no rule: private addresses, members, linked perimeters. All of them only by the
+/// device this host would answer on: an address alone proves nothing.
+#[inline(always)]
+fn trusted<T: Tables>(
+    packet: &Packet,
+    tables: &T,
+    seat: &Seat,
+    class_number: u32,
+) -> Option<Decision> {
+    let bits = tables.class(class_number).flags;
+    if bits & (class::flags::PRIVATE | class::flags::MEMBER | class::flags::LINKED) == 0 {
+        return None;
+    }
+    if !tables.routed_back(&packet.key.remote, packet.ip_family(), packet.ifindex) {
+        return None;
+    }
+    let (reason, class) = if bits & class::flags::MEMBER != 0 {
+        (Reason::Intra, TrafficClass::Intra)
+    } else if bits & class::flags::LINKED != 0 {
+        (Reason::Cross, TrafficClass::Cross)
+    } else if seat.private_by_rules {
+        return None;
+    } else {
+        (Reason::Private, TrafficClass::Private)
+    };
+    let mut decision = Decision::pass(reason, class, seat.opener);
+    decision.association = seat.association;
+    decision.mode = seat.mode;
+    Some(decision)
+}
+
+/// Without ports it cannot be said whose packet this is, so one enforced association is enough to
+/// drop it.
+#[inline(always)]
+fn unclassifiable(
+    reason: Reason,
+    class: TrafficClass,
+    packet: &Packet,
+    generation: &Generation,
+    mut seat: Seat,
+) -> Decision {
+    let enforced_somewhere = match packet.way() {
+        Direction::Inbound => generation_flags::ENFORCED_INBOUND,
+        Direction::Outbound => generation_flags::ENFORCED_OUTBOUND,
+    };
+    if generation.has(enforced_somewhere)
+        || generation.public_access == PublicAccess::SecuredByPerimeter as u8
+    {
+        seat.mode = AccessMode::Enforced;
+        seat.left_alone = false;
+    }
+    Decision::refuse(reason, class, &seat)
+}

@@ -1,0 +1,205 @@
+//! Step 4: a packet of a tracked conversation follows the conversation's verdict.
+
+use super::{Decision, FlowAction, Step, Tables, resource, rules};
+use crate::{
+    class,
+    flow::{Flow, FlowKey, flags as flow_flags},
+    generation::{Generation, PublicAccess},
+    link::endpoint,
+    net::{
+        icmp::{v4, v6},
+        transport::protocol,
+    },
+    packet::{Packet, flags},
+    verdict::{AccessMode, Direction, Reason, TrafficClass, Verdict},
+};
+
+/// Step 4. Undecided when the packet belongs to no conversation.
+#[inline(always)]
+pub(super) fn judge<T: Tables>(
+    packet: &Packet,
+    tables: &mut T,
+    generation: &Generation,
+) -> Step {
+    if packet.has(flags::LATER_FRAGMENT) {
+        let Some(head) = tables.fragment_head(packet) else { return Step::Undecided };
+        let mut decision = standing(&head);
+        decision.reason = Reason::Fragment;
+        return Step::Decided(decision);
+    }
+    let is_error = packet.has(flags::ICMP_ERROR);
+    if is_error {
+        if packet.has(flags::BAD_MTU) {
+            return Step::Refused(Reason::IcmpBadMtu, TrafficClass::Public);
+        }
+        if !packet.has(flags::INNER) || !packet.inner_was_sent_by_destination() {
+            return Step::Refused(Reason::IcmpUnrelated, TrafficClass::Public);
+        }
+        if is_trusted(&packet.inner, packet, tables) {
+            let class = TrafficClass::Infrastructure;
+            return Step::Decided(Decision::pass(Reason::Related, class, packet.way()));
+        }
+    } else if is_forbidden_icmp(packet) {
+        return Step::Refused(Reason::IcmpForbidden, TrafficClass::Public);
+    } else if !packet.has(flags::KEYED) || packet.flaw != 0 || packet.is_bare_syn() {
+        // A SYN alone asks anew: it never rides on what an earlier conversation was allowed.
+        return Step::Undecided;
+    }
+    let key = if is_error { &packet.inner } else { &packet.key };
+    let Some(flow) = current(key, tables, generation) else {
+        return if is_error {
+            Step::Refused(Reason::IcmpUnrelated, TrafficClass::Public)
+        } else {
+            Step::Undecided
+        };
+    };
+    let mut decision = standing(&flow);
+    if !is_error {
+        decision.flow = FlowAction::Touch;
+    } else if decision.verdict == Verdict::Pass {
+        if !tables.icmp_budget() {
+            return Step::Refused(Reason::IcmpRate, TrafficClass::Public);
+        }
+        decision.reason = Reason::Related;
+    }
+    Step::Decided(decision)
+}
+
+/// Whether the packet inside an ICMP error was exchanged with a trusted peer. A router on the way
+/// may have sent the error, so its own source says nothing.
+#[inline(always)]
+fn is_trusted<T: Tables>(inner: &FlowKey, packet: &Packet, tables: &T) -> bool {
+    let class_number = tables.class_of(&inner.remote, packet.ip_family());
+    let trusted = class::flags::PRIVATE | class::flags::MEMBER | class::flags::LINKED;
+    tables.class(class_number).flags & trusted != 0
+        && tables.routed_back(&inner.remote, packet.ip_family(), packet.ifindex)
+}
+
+/// The conversation with this key as the current generation sees it.
+#[inline(always)]
+fn current<T: Tables>(key: &FlowKey, tables: &mut T, generation: &Generation) -> Option<Flow> {
+    let flow = tables.flow(key)?;
+    if flow.is_expired(key.protocol, tables.now_ns()) {
+        return None;
+    }
+    if flow.generation == generation.number {
+        return Some(flow);
+    }
+    let flow = rejudge(key, flow, tables, generation)?;
+    tables.rejudged(&flow);
+    Some(flow)
+}
+
+/// Judges a conversation anew, from what it stores: its association, who opened it, its name. The
+/// peer's prefix is looked up again, for that is the policy; the name's learned address is not, so
+/// that an expired DNS entry cuts nothing.
+#[inline(always)]
+fn rejudge<T: Tables>(
+    key: &FlowKey,
+    mut flow: Flow,
+    tables: &T,
+    generation: &Generation,
+) -> Option<Flow> {
+    flow.generation = generation.number;
+    if flow.reason == Reason::Resolver as u8 {
+        // A resolver that is trusted no more is an ordinary peer: forget what it was.
+        return (tables.endpoint(&key.remote) & endpoint::RESOLVER != 0).then_some(flow);
+    }
+    let seat = resource::seat_of(flow.association, flow.opened_by(), tables, generation);
+    let was_tolerated = flow.has(flow_flags::WOULD_DENY) || flow.has(flow_flags::KEPT);
+    let was_alone = flow.reason == Reason::Unassociated as u8;
+    flow.flags &= !(flow_flags::DENIED
+        | flow_flags::WOULD_DENY
+        | flow_flags::KEPT
+        | flow_flags::ENFORCED);
+    if seat.mode as u8 == AccessMode::Enforced as u8 {
+        flow.flags |= flow_flags::ENFORCED;
+    }
+    if seat.association == 0 {
+        if generation.public_access == PublicAccess::Enabled as u8 {
+            flow.reason = Reason::Unassociated as u8;
+            return Some(flow);
+        }
+        return Some(hold(flow, seat.mode, 0, true));
+    }
+    let service_port = match flow.opened_by() {
+        Direction::Inbound => key.local_port,
+        Direction::Outbound => key.remote_port,
+    };
+    let port_class = tables.port(key.protocol, service_port).class;
+    let lane = class::lane(seat.profile, flow.opened_by() as u8 == Direction::Outbound as u8);
+    let family = rules::family_of(key);
+    let mut number = tables.rule(lane, tables.class_of(&key.remote, family), port_class);
+    if number == 0 && flow.name != 0 {
+        number = tables.rule(lane, tables.name_class(flow.name), port_class);
+    }
+    if number != 0 {
+        flow.rule = tables.rule_identity(number);
+        flow.reason = Reason::Rule as u8;
+        return Some(flow);
+    }
+    flow.rule = 0;
+    let cut_before_ns = tables.association(flow.association).cut_before_ns;
+    Some(hold(flow, seat.mode, cut_before_ns, was_tolerated || was_alone))
+}
+
+/// A conversation that no rule allows any more: tolerated in transition; kept when it was tolerated
+/// before its association was enforced; else denied, and left in its place so that a rollback of
+/// the policy revives it.
+#[inline(always)]
+const fn hold(mut flow: Flow, mode: AccessMode, cut_before_ns: u64, tolerated: bool) -> Flow {
+    flow.reason = Reason::NoRule as u8;
+    flow.flags |= match mode {
+        AccessMode::Transition => flow_flags::WOULD_DENY,
+        AccessMode::Enforced if tolerated && flow.opened_ns >= cut_before_ns => flow_flags::KEPT,
+        AccessMode::Enforced => flow_flags::DENIED,
+    };
+    flow
+}
+
+/// The verdict of a conversation that this generation has judged.
+#[inline(always)]
+fn standing(flow: &Flow) -> Decision {
+    let denied = flow.flags & (flow_flags::DENIED | flow_flags::CUT) != 0;
+    let reason = if flow.has(flow_flags::CUT) {
+        Reason::Cut
+    } else if denied {
+        Reason::Revoked
+    } else {
+        flow.pass_reason()
+    };
+    let class = if flow.reason == Reason::Resolver as u8 {
+        TrafficClass::Infrastructure
+    } else {
+        TrafficClass::Public
+    };
+    Decision {
+        verdict: if denied { Verdict::Drop } else { Verdict::Pass },
+        reason,
+        class,
+        opener: flow.opened_by(),
+        mode: if flow.has(flow_flags::ENFORCED) {
+            AccessMode::Enforced
+        } else {
+            AccessMode::Transition
+        },
+        would_deny: flow.has(flow_flags::WOULD_DENY),
+        flow: FlowAction::None,
+        association: flow.association,
+        rule: flow.rule,
+        name: flow.name,
+    }
+}
+
+/// ICMP that changes routes or answers questions nobody should ask from outside (RFC 4890, 1812).
+#[inline(always)]
+fn is_forbidden_icmp(packet: &Packet) -> bool {
+    if packet.way() == Direction::Outbound || packet.flaw != 0 {
+        return false;
+    }
+    if packet.key.protocol == protocol::ICMP {
+        !matches!(packet.icmp_type, v4::ECHO | v4::ECHO_REPLY)
+    } else {
+        packet.key.protocol == protocol::ICMPV6 && packet.icmp_type == v6::REDIRECT
+    }
+}

@@ -1,0 +1,147 @@
+//! What keeps a host on its network, whatever the policy says: discovery, DHCP, multicast, DNS.
+
+use super::{Decision, FlowAction, Seat, Step, Tables};
+use crate::{
+    address::Family,
+    link::endpoint,
+    net::{icmp::v6, transport::protocol},
+    packet::{Packet, flags},
+    verdict::{Direction, Reason, TrafficClass},
+};
+
+const DNS: u16 = 53;
+const HTTP: u16 = 80;
+const DHCP_SERVER: u16 = 67;
+const DHCP_CLIENT: u16 = 68;
+const DHCPV6_CLIENT: u16 = 546;
+const DHCPV6_SERVER: u16 = 547;
+/// Discovery that a router has touched has another hop limit (RFC 4861 section 7.1).
+const HOP_LIMIT_OF_THIS_LINK: u8 = 255;
+
+/// Step 3. Undecided when the packet is no infrastructure.
+#[inline(always)]
+pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T) -> Step {
+    let pass = |reason| {
+        Step::Decided(Decision::pass(reason, TrafficClass::Infrastructure, packet.way()))
+    };
+    let family = packet.ip_family();
+    match packet.key.protocol {
+        protocol::ICMPV6 if family == Family::V6 && packet.icmp_type != 0 => {
+            match discovery(packet) {
+                Discovery::Passes(reason) => return pass(reason),
+                Discovery::Rogue => {
+                    return Step::Refused(Reason::RogueDiscovery, TrafficClass::Public);
+                }
+                Discovery::Other => {}
+            }
+        }
+        protocol::IGMP if family == Family::V4 => return pass(Reason::Igmp),
+        protocol::UDP if is_dhcp(packet, family) => return pass(Reason::Dhcp),
+        _ => {}
+    }
+    if packet.destination().is_multicast(family) {
+        return pass(Reason::Multicast);
+    }
+    if packet.way() == Direction::Outbound
+        && packet.has(flags::PORTS)
+        && packet.key.remote_port == DNS
+    {
+        return resolver(packet, tables);
+    }
+    Step::Undecided
+}
+
+enum Discovery {
+    Passes(Reason),
+    Rogue,
+    Other,
+}
+
+/// ND (RFC 4861) and MLD (RFC 2710, 3810): only from this link.
+#[inline(always)]
+fn discovery(packet: &Packet) -> Discovery {
+    let source = packet.source();
+    match packet.icmp_type {
+        v6::NEIGHBOUR_SOLICITATION | v6::NEIGHBOUR_ADVERTISEMENT | v6::ROUTER_SOLICITATION => {
+            if packet.hop_limit == HOP_LIMIT_OF_THIS_LINK {
+                Discovery::Passes(Reason::NeighbourDiscovery)
+            } else {
+                Discovery::Rogue
+            }
+        }
+        v6::ROUTER_ADVERTISEMENT => {
+            if packet.hop_limit == HOP_LIMIT_OF_THIS_LINK && source.is_v6_link_local() {
+                Discovery::Passes(Reason::NeighbourDiscovery)
+            } else {
+                Discovery::Rogue
+            }
+        }
+        v6::LISTENER_QUERY
+        | v6::LISTENER_REPORT
+        | v6::LISTENER_DONE
+        | v6::LISTENER_REPORT_V2 => {
+            let local = source.is_v6_link_local() || source.is_unspecified(Family::V6);
+            if packet.hop_limit == 1 && local {
+                Discovery::Passes(Reason::MulticastListener)
+            } else {
+                Discovery::Rogue
+            }
+        }
+        _ => Discovery::Other,
+    }
+}
+
+/// Client traffic both ways, to any address: a renewal goes unicast to a server that may be public.
+#[inline(always)]
+fn is_dhcp(packet: &Packet, family: Family) -> bool {
+    let (client, server) = match family {
+        Family::V4 => (DHCP_CLIENT, DHCP_SERVER),
+        Family::V6 => (DHCPV6_CLIENT, DHCPV6_SERVER),
+    };
+    packet.has(flags::PORTS)
+        && match packet.way() {
+            Direction::Inbound => {
+                packet.source_port() == server && packet.destination_port() == client
+            }
+            Direction::Outbound => {
+                packet.source_port() == client && packet.destination_port() == server
+            }
+        }
+}
+
+/// To a trusted resolver: passes and opens a conversation, which the answer needs.
+#[inline(always)]
+fn resolver<T: Tables>(packet: &Packet, tables: &mut T) -> Step {
+    if tables.endpoint(&packet.key.remote) & endpoint::RESOLVER == 0 {
+        return Step::Undecided;
+    }
+    let mut decision =
+        Decision::pass(Reason::Resolver, TrafficClass::Infrastructure, Direction::Outbound);
+    let known = match tables.flow(&packet.key) {
+        Some(flow) => {
+            !packet.is_bare_syn() && !flow.is_expired(packet.key.protocol, tables.now_ns())
+        }
+        None => false,
+    };
+    decision.flow = if known { FlowAction::Touch } else { FlowAction::Open };
+    Step::Decided(decision)
+}
+
+/// To the cloud's metadata service: as the profile says, and logged either way.
+#[inline(always)]
+pub(super) fn metadata(packet: &Packet, seat: &Seat) -> Option<Decision> {
+    if packet.key.protocol != protocol::TCP
+        || packet.way() == Direction::Inbound
+        || packet.key.remote_port != HTTP
+        || !packet.key.remote.is_metadata(packet.ip_family())
+    {
+        return None;
+    }
+    if seat.metadata_denied {
+        return Some(Decision::refuse(Reason::MetadataDenied, TrafficClass::Private, seat));
+    }
+    let mut decision = Decision::pass(Reason::Metadata, TrafficClass::Public, seat.opener);
+    decision.association = seat.association;
+    decision.mode = seat.mode;
+    Some(decision)
+}

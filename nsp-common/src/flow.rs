@@ -1,0 +1,309 @@
+//! Tracked public conversations: key, entry, ageing, and what each packet does to them.
+//!
+//! The policy decides and the flow is a cache: an entry that is lost costs a look-up, never a live
+//! session of an allowed peer.
+
+use crate::{
+    address::{Address, Family},
+    decide::Decision,
+    net::transport::{protocol, tcp},
+    packet::Packet,
+    verdict::{AccessMode, Direction, Reason},
+};
+
+/// One conversation, seen from this host. Ports in host order. In ICMP the identifier of an echo
+/// stands for the asker's port and zero for the answerer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FlowKey {
+    /// The other end.
+    pub remote: Address,
+    /// This end.
+    pub local: Address,
+    /// The other end's port.
+    pub remote_port: u16,
+    /// This end's port.
+    pub local_port: u16,
+    /// Zero, or the tunnel device it runs in.
+    pub scope: u16,
+    /// Transport protocol.
+    pub protocol: u8,
+    /// [`Family`] as a number.
+    pub family: u8,
+}
+
+/// [`FlowKey`] of IPv4, as the kernel's table holds it: the hash of 16 bytes is a third cheaper
+/// than that of 40.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FlowKeyV4 {
+    /// The other end.
+    pub remote: [u8; 4],
+    /// This end.
+    pub local: [u8; 4],
+    /// The other end's port.
+    pub remote_port: u16,
+    /// This end's port.
+    pub local_port: u16,
+    /// As in [`FlowKey`].
+    pub scope: u16,
+    /// Transport protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub _pad: u8,
+}
+
+impl FlowKey {
+    /// No conversation.
+    pub const EMPTY: Self = Self {
+        remote: Address::UNSPECIFIED,
+        local: Address::UNSPECIFIED,
+        remote_port: 0,
+        local_port: 0,
+        scope: 0,
+        protocol: 0,
+        family: 0,
+    };
+
+    /// The short form. Meaningful for IPv4 only.
+    #[inline(always)]
+    pub const fn v4(&self) -> FlowKeyV4 {
+        FlowKeyV4 {
+            remote: self.remote.v4_octets(),
+            local: self.local.v4_octets(),
+            remote_port: self.remote_port,
+            local_port: self.local_port,
+            scope: self.scope,
+            protocol: self.protocol,
+            _pad: 0,
+        }
+    }
+
+    /// Whether it is IPv4.
+    #[inline(always)]
+    pub const fn is_v4(&self) -> bool {
+        self.family == Family::V4 as u8
+    }
+}
+
+impl FlowKeyV4 {
+    /// The long form.
+    pub const fn long(&self) -> FlowKey {
+        FlowKey {
+            remote: Address::v4(self.remote),
+            local: Address::v4(self.local),
+            remote_port: self.remote_port,
+            local_port: self.local_port,
+            scope: self.scope,
+            protocol: self.protocol,
+            family: Family::V4 as u8,
+        }
+    }
+}
+
+/// Bits of [`Flow::flags`].
+pub mod flags {
+    /// Both ends are real: the end that did not open it has spoken, and where the other end opened
+    /// it, that end has spoken again (a forged source never does).
+    pub const REPLIED: u16 = 1 << 0;
+    /// No rule matches; it lives because its association is in transition (or was).
+    pub const WOULD_DENY: u16 = 1 << 1;
+    /// Live when its association became enforced.
+    pub const KEPT: u16 = 1 << 2;
+    /// Denied in the generation that judged it last.
+    pub const DENIED: u16 = 1 << 3;
+    /// Ended by the operator.
+    pub const CUT: u16 = 1 << 4;
+    /// This host sent a FIN.
+    pub const LOCAL_FIN: u16 = 1 << 5;
+    /// The other end sent a FIN or RST (or somebody in its name).
+    pub const REMOTE_END: u16 = 1 << 6;
+    /// This host sent a RST.
+    pub const LOCAL_RST: u16 = 1 << 7;
+    /// Taken over from the kernel's sockets when the programs were attached.
+    pub const SEEDED: u16 = 1 << 8;
+    /// This host has answered what the other end opened.
+    pub const ANSWERED: u16 = 1 << 9;
+    /// The enforced mode applied when it was judged last.
+    pub const ENFORCED: u16 = 1 << 10;
+}
+
+/// Entry of the flow tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Flow {
+    /// When it opened; coarse monotonic ns.
+    pub opened_ns: u64,
+    /// When its last packet passed.
+    pub seen_ns: u64,
+    /// Packets, both ways. Not exact when two processors see it at once.
+    pub packets: u64,
+    /// Bytes, both ways, likewise.
+    pub bytes: u64,
+    /// Identity of the rule that allowed it, or zero.
+    pub rule: u32,
+    /// Identity of the name it was opened for, or zero.
+    pub name: u32,
+    /// Number of the generation that judged it last.
+    pub generation: u32,
+    /// The device it was opened by.
+    pub ifindex: u32,
+    /// Identity of its association, or zero.
+    pub association: u16,
+    /// Bits of [`flags`].
+    pub flags: u16,
+    /// [`Reason`] it was allowed for, as a number.
+    pub reason: u8,
+    /// [`Direction`] of the side that opened it, as a number.
+    pub opener: u8,
+    /// Zero.
+    pub _pad: [u8; 2],
+}
+
+crate::shared!(FlowKey, 40);
+crate::shared!(FlowKeyV4, 16);
+crate::shared!(Flow, 56);
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Idle time after which a conversation is over, by what it is (RFC 5382, RFC 4787, and what
+/// netfilter's connection tracking allows, which applications are used to).
+pub mod timeout {
+    /// Only one side has spoken, TCP.
+    pub const TCP_OPENING_S: u64 = 120;
+    /// Both sides have spoken, TCP.
+    pub const TCP_ESTABLISHED_S: u64 = 5 * 24 * 3600;
+    /// The other end closed (it may be forged: later segments restore the flow).
+    pub const TCP_CLOSING_S: u64 = 600;
+    /// Both ends closed.
+    pub const TCP_CLOSED_S: u64 = 120;
+    /// Only one side has spoken, other protocols.
+    pub const OTHER_OPENING_S: u64 = 60;
+    /// Both sides have spoken, other protocols.
+    pub const OTHER_REPLIED_S: u64 = 180;
+}
+
+impl Flow {
+    /// Whether all bits of `flag` are set.
+    #[inline(always)]
+    pub const fn has(&self, flag: u16) -> bool {
+        self.flags & flag == flag
+    }
+
+    /// The side that opened it.
+    #[inline(always)]
+    pub const fn opened_by(&self) -> Direction {
+        if self.opener == Direction::Outbound as u8 {
+            Direction::Outbound
+        } else {
+            Direction::Inbound
+        }
+    }
+
+    /// Seconds it may be idle.
+    #[inline(always)]
+    pub const fn timeout_s(&self, transport: u8) -> u64 {
+        let replied = self.has(flags::REPLIED);
+        if transport != protocol::TCP && transport != protocol::SCTP {
+            return if replied { timeout::OTHER_REPLIED_S } else { timeout::OTHER_OPENING_S };
+        }
+        if !replied {
+            timeout::TCP_OPENING_S
+        } else if self.has(flags::LOCAL_RST) || self.has(flags::LOCAL_FIN | flags::REMOTE_END) {
+            timeout::TCP_CLOSED_S
+        } else if self.has(flags::REMOTE_END) {
+            timeout::TCP_CLOSING_S
+        } else {
+            timeout::TCP_ESTABLISHED_S
+        }
+    }
+
+    /// Whether it is over.
+    #[inline(always)]
+    pub const fn is_expired(&self, transport: u8, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.seen_ns) > self.timeout_s(transport) * SECOND
+    }
+
+    /// The entry that a decision opens.
+    #[inline(always)]
+    pub const fn open(packet: &Packet, decision: &Decision, generation: u32, now_ns: u64) -> Self {
+        let mut bits = 0;
+        if decision.would_deny {
+            bits |= flags::WOULD_DENY;
+        }
+        if matches!(decision.mode, AccessMode::Enforced) {
+            bits |= flags::ENFORCED;
+        }
+        if matches!((decision.opener, packet.way()), (Direction::Inbound, Direction::Outbound)) {
+            bits |= flags::ANSWERED;
+        }
+        Self {
+            opened_ns: now_ns,
+            seen_ns: now_ns,
+            packets: 1,
+            bytes: packet.length as u64,
+            rule: decision.rule,
+            name: decision.name,
+            generation,
+            ifindex: packet.ifindex,
+            association: decision.association,
+            flags: bits,
+            reason: decision.reason as u8,
+            opener: decision.opener as u8,
+            _pad: [0; 2],
+        }
+    }
+
+    /// The flags after a packet of the conversation: who has spoken, who has closed.
+    ///
+    /// What the other end sends may be forged, so its FIN or RST only marks the flow, and any later
+    /// segment takes the mark back until this host has closed too (RFC 5961 has the attack).
+    #[inline(always)]
+    pub const fn flags_after(&self, packet: &Packet) -> u16 {
+        let mut bits = self.flags;
+        let way = packet.way();
+        match (self.opened_by(), way) {
+            (Direction::Outbound, Direction::Inbound) => bits |= flags::REPLIED,
+            (Direction::Inbound, Direction::Outbound) => bits |= flags::ANSWERED,
+            (Direction::Inbound, Direction::Inbound) if self.has(flags::ANSWERED) => {
+                bits |= flags::REPLIED;
+            }
+            _ => {}
+        }
+        if !packet.is_tcp() {
+            return bits;
+        }
+        let ends = packet.tcp_flags & (tcp::FIN | tcp::RST) != 0;
+        match way {
+            Direction::Outbound => {
+                if packet.tcp_flags & tcp::RST != 0 {
+                    bits |= flags::LOCAL_RST;
+                } else if packet.tcp_flags & tcp::FIN != 0 {
+                    bits |= flags::LOCAL_FIN;
+                } else if !self.has(flags::LOCAL_FIN) {
+                    bits &= !flags::REMOTE_END;
+                }
+            }
+            Direction::Inbound => {
+                if ends {
+                    bits |= flags::REMOTE_END;
+                } else if !self.has(flags::LOCAL_FIN) {
+                    bits &= !flags::REMOTE_END;
+                }
+            }
+        }
+        bits
+    }
+
+    /// Why its packets pass.
+    #[inline(always)]
+    pub const fn pass_reason(&self) -> Reason {
+        if self.reason == Reason::Resolver as u8 {
+            Reason::Resolver
+        } else if self.has(flags::KEPT) {
+            Reason::Kept
+        } else {
+            Reason::Flow
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Devices as the reverse-path check sees them, and addresses with a duty of their own.
+
+/// Devices (or groups of devices that reach the same networks) that a route can name.
+pub const LINK_GROUPS_MAX: u8 = 64;
+
+/// One device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Link {
+    /// Its group, as a bit number in the values of the route table.
+    pub group: u8,
+    /// Zero.
+    pub _pad: u8,
+    /// Zero, or a number of its own for a tunnel: conversations inside are not those outside.
+    pub scope: u16,
+}
+
+/// Bits of the endpoint table's value.
+pub mod endpoint {
+    /// A resolver that this host trusts.
+    pub const RESOLVER: u32 = 1 << 0;
+    /// An endpoint of the cloud platform that this host runs on.
+    pub const PLATFORM: u32 = 1 << 1;
+}
+
+crate::shared!(Link, 4);

@@ -1,0 +1,39 @@
+//! Reading headers: a byte source with one bounds check a header, and one file a protocol.
+//!
+//! The kernel programs implement [`Bytes`] over `data..data_end`, tests over slices, so the very
+//! same parser runs in both.
+
+pub mod eth;
+pub mod icmp;
+pub mod ipv4;
+pub mod ipv6;
+pub mod transport;
+
+pub use network_types::{eth::EtherType, ip::IpProto};
+
+/// Where the bytes of a packet come from.
+pub trait Bytes {
+    /// Length of the whole frame in bytes, as the device or the socket buffer counts it. It can be
+    /// more than what [`Bytes::read`] reaches (headers are linear, payload need not be).
+    fn length(&self) -> u32;
+
+    /// `N` bytes from `offset`, or `None` when they are not all there.
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+}
+
+impl Bytes for [u8] {
+    fn length(&self) -> u32 {
+        u32::try_from(self.len()).unwrap_or(u32::MAX)
+    }
+
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let start = usize::try_from(offset).ok()?;
+        self.get(start..start.checked_add(N)?)?.try_into().ok()
+    }
+}
+
+/// Big-endian 16 bits.
+#[inline(always)]
+pub const fn be16(high: u8, low: u8) -> u16 {
+    u16::from_be_bytes([high, low])
+}

@@ -1,0 +1,96 @@
+//! TCP, UDP and SCTP ports; everything else is judged by address.
+
+use super::{Bytes, be16, icmp};
+use crate::{
+    packet::{Packet, flags},
+    verdict::Reason,
+};
+
+/// Protocol numbers the decision knows by name.
+pub mod protocol {
+    /// ICMP.
+    pub const ICMP: u8 = 1;
+    /// IGMP.
+    pub const IGMP: u8 = 2;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// ICMPv6.
+    pub const ICMPV6: u8 = 58;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
+}
+
+/// TCP flag bits (RFC 9293).
+pub mod tcp {
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Synchronise sequence numbers.
+    pub const SYN: u8 = 0x02;
+    /// Reset.
+    pub const RST: u8 = 0x04;
+    /// Acknowledgement.
+    pub const ACK: u8 = 0x10;
+}
+
+/// Reads ports, flags and ICMP fields of the transport header at `offset`; the datagram ends at
+/// `end`.
+///
+/// # Errors
+/// [`Reason::TruncatedTransport`], or [`Reason::TinyFragment`] when the packet is a first fragment
+/// that splits its transport header (RFC 1858).
+#[inline(always)]
+pub fn parse<B: Bytes + ?Sized>(
+    bytes: &B,
+    offset: u32,
+    end: u32,
+    packet: &mut Packet,
+) -> Result<(), Reason> {
+    let room = end.saturating_sub(offset);
+    let short = if packet.flags & flags::FIRST_FRAGMENT != 0 {
+        Reason::TinyFragment
+    } else {
+        Reason::TruncatedTransport
+    };
+    match packet.key.protocol {
+        protocol::TCP => {
+            let Some(header) = bytes.read::<20>(offset) else { return Err(short) };
+            if room < 20 {
+                return Err(short);
+            }
+            packet.tcp_flags = header[13];
+            ports(packet, [header[0], header[1], header[2], header[3]]);
+        }
+        protocol::UDP => {
+            let Some(header) = bytes.read::<8>(offset) else { return Err(short) };
+            if room < 8 {
+                return Err(short);
+            }
+            ports(packet, [header[0], header[1], header[2], header[3]]);
+        }
+        protocol::SCTP => {
+            let Some(header) = bytes.read::<12>(offset) else { return Err(short) };
+            if room < 12 {
+                return Err(short);
+            }
+            ports(packet, [header[0], header[1], header[2], header[3]]);
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            let Some(header) = bytes.read::<8>(offset) else { return Err(short) };
+            if room < 8 {
+                return Err(short);
+            }
+            icmp::parse(bytes, offset, end, header, packet);
+        }
+        // Known by address alone; ports stay zero, which is this conversation's key.
+        _ => packet.flags |= flags::KEYED,
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn ports(packet: &mut Packet, bytes: [u8; 4]) {
+    packet.set_ports(be16(bytes[0], bytes[1]), be16(bytes[2], bytes[3]));
+    packet.flags |= flags::PORTS;
+}

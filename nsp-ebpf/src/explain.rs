@@ -1,0 +1,58 @@
+//! The dry entry point: judges a packet that is only described, and writes nothing but the answer.
+//!
+//! Run by `BPF_PROG_TEST_RUN` with a [`Question`] as the packet's bytes.
+
+use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+use nsp_common::{
+    decide::decide,
+    explain::{Answer, Question},
+};
+
+use crate::{
+    maps::{self, Hook},
+    tables::{Live, Sender},
+};
+
+/// The cgroups that the question names.
+struct Named {
+    ancestors: [u64; 8],
+}
+
+impl Sender for Named {
+    #[inline(always)]
+    fn ancestor_cgroup(&self, level: i32) -> u64 {
+        match self.ancestors.get(level as usize & 7) {
+            Some(id) => *id,
+            None => 0,
+        }
+    }
+}
+
+/// Answers in place; the action code says nothing.
+#[classifier]
+fn nsp_explain(context: TcContext) -> i32 {
+    let _answered = answer(&context);
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn answer(context: &TcContext) -> Option<()> {
+    let start = context.data();
+    if start + size_of::<Question>() > context.data_end() {
+        return None;
+    }
+    // SAFETY: the comparison above put the whole question before data_end; it is plain integers,
+    // and the test run's buffer is aligned for them.
+    let question = unsafe { &*(start as *const Question) };
+    let packet = &mut maps::scratch(Hook::Explain)?.packet;
+    *packet = question.packet;
+    let mut tables = Live::new(Named { ancestors: question.cgroups }, true);
+    let decision = decide(packet, &mut tables);
+    let answer = Answer::of(&decision, tables.generation_number());
+    if start + size_of::<Answer>() > context.data_end() {
+        return None;
+    }
+    // SAFETY: as above; the bytes of the question are written over.
+    unsafe { *(start as *mut Answer) = answer };
+    Some(())
+}

@@ -1,0 +1,148 @@
+//! The single exit of every packet: count, record, tell, track, answer.
+
+use nsp_common::{
+    decide::Decision,
+    event::{
+        Addition, Counter, Grain, Loss, Record, RecordKey, category_counter, loss_counter,
+        reason_counter,
+    },
+    packet::Packet,
+    verdict::{Category, Verdict},
+};
+
+use crate::{
+    atomic::add as add_word,
+    flow,
+    maps::{self, Work},
+    tables::{Live, Sender},
+};
+
+const EXISTS: i32 = -17;
+
+/// Ends the matter of one packet.
+#[inline(always)]
+pub(crate) fn conclude<S: Sender>(
+    work: &mut Work,
+    decision: &Decision,
+    tables: &Live<S>,
+) -> Verdict {
+    let packet = &work.packet;
+    count(reason_counter(decision.reason as u8, packet.way(), decision.verdict), packet);
+    let category = decision.category();
+    if !matches!(category, Category::None) {
+        count(category_counter(category), packet);
+        record(work, decision, category, tables);
+    }
+    if matches!(decision.verdict, Verdict::Pass) {
+        flow::track(&work.packet, decision, tables);
+    }
+    decision.verdict
+}
+
+#[inline(always)]
+fn count(index: u32, packet: &Packet) {
+    if let Some(counter) = maps::counter(index) {
+        add(counter, packet);
+    }
+}
+
+#[inline(always)]
+fn add(counter: *mut Counter, packet: &Packet) {
+    // SAFETY: per-processor memory of the map's value type, not null. A program of another hook may
+    // interrupt this one, so the additions are atomic on this processor.
+    unsafe {
+        add_word(&raw mut (*counter).packets, 1);
+        add_word(&raw mut (*counter).bytes, u64::from(packet.length));
+    }
+}
+
+/// Counts what could not be kept.
+#[inline(always)]
+pub(crate) fn lose(loss: Loss, packet: &Packet) {
+    count(loss_counter(loss), packet);
+}
+
+/// Adds the packet to its record; makes one and sends an event when it is the first of its kind.
+/// When the table is full the peer's address is given up step by step before the record is.
+#[inline(always)]
+fn record<S: Sender>(
+    work: &mut Work,
+    decision: &Decision,
+    category: Category,
+    tables: &Live<S>,
+) {
+    let Work { packet, event, record: first, .. } = work;
+    let addition = Addition::of(packet, decision);
+    let odd = tables.odd_epoch;
+    event.key = RecordKey::of(packet, decision, category, tables.generation_number());
+    if let Some(record) = maps::record(odd, false, &event.key) {
+        return accumulate(record, &addition, tables.now_ns);
+    }
+    first.count = addition.count;
+    first.packets = 1;
+    first.bytes = addition.bytes;
+    first.answers = addition.answers;
+    first.first_ns = tables.now_ns;
+    first.last_ns = tables.now_ns;
+    first.opener_port = addition.opener_port;
+    match maps::put_record(odd, false, &event.key, first) {
+        Ok(()) => {
+            event.opener_port = addition.opener_port;
+            event.at_ns = tables.now_ns;
+            if !maps::send(event) {
+                lose(Loss::Event, packet);
+            }
+            return;
+        }
+        Err(EXISTS) => {
+            // Another processor was first.
+            if let Some(record) = maps::record(odd, false, &event.key) {
+                return accumulate(record, &addition, tables.now_ns);
+            }
+        }
+        Err(_) => {}
+    }
+    event.key.coarsen(Grain::Network);
+    if coarse(&event.key, first, &addition, odd) {
+        return;
+    }
+    event.key.coarsen(Grain::Many);
+    if !coarse(&event.key, first, &addition, odd) {
+        lose(Loss::Record, packet);
+    }
+}
+
+/// Adds to a collapsed record, or makes one; false when there is no room.
+#[inline(always)]
+fn coarse(key: &RecordKey, first: &Record, addition: &Addition, odd: bool) -> bool {
+    for _ in 0..2 {
+        if let Some(record) = maps::record(odd, true, key) {
+            accumulate(record, addition, first.last_ns);
+            return true;
+        }
+        match maps::put_record(odd, true, key, first) {
+            Ok(()) => return true,
+            // Another processor was first: look again.
+            Err(EXISTS) => {}
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn accumulate(record: *mut Record, addition: &Addition, now_ns: u64) {
+    // SAFETY: a map value, not null; entries of an epoch are not removed before its programs are
+    // done (the agent waits a grace period). Sums are atomic, the time is a plain store.
+    unsafe {
+        add_word(&raw mut (*record).packets, 1);
+        add_word(&raw mut (*record).bytes, addition.bytes);
+        if addition.count != 0 {
+            add_word(&raw mut (*record).count, 1);
+        }
+        if addition.answers != 0 {
+            add_word(&raw mut (*record).answers, 1);
+        }
+        (*record).last_ns = now_ns;
+    }
+}

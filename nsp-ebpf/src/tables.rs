@@ -1,0 +1,223 @@
+//! The decision's look-ups over the BPF maps.
+
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use nsp_common::{
+    address::{Address, Family},
+    class::{Class, PortEntry, RuleNumber},
+    decide::Tables,
+    flow::{Flow, FlowKey},
+    generation::{Association, Current, Generation},
+    learned::Learned,
+    packet::Packet,
+    selector::Selector,
+};
+
+use crate::maps;
+
+/// Who sent a packet, where a hook can tell.
+pub(crate) trait Sender {
+    /// The cgroup at `level` above the root of the sender's hierarchy, or zero.
+    fn ancestor_cgroup(&self, level: i32) -> u64;
+}
+
+/// Nobody: packets that come in.
+pub(crate) struct NoSender;
+
+impl Sender for NoSender {
+    #[inline(always)]
+    fn ancestor_cgroup(&self, _level: i32) -> u64 {
+        0
+    }
+}
+
+/// Levels of cgroups that are looked at, from the top: units live in the first few.
+const CGROUP_LEVELS: i32 = 8;
+
+/// ICMP errors that pass, a second and processor, and at once.
+const ICMP_ERRORS_PER_S: u64 = 1000;
+const SECOND: u64 = 1_000_000_000;
+
+/// The maps as one packet sees them: one generation, one instant.
+pub(crate) struct Live<S> {
+    pub(crate) slot: u32,
+    pub(crate) generation: Option<Generation>,
+    pub(crate) now_ns: u64,
+    pub(crate) odd_epoch: bool,
+    /// The conversation looked up last, and whether it is a proven one.
+    pub(crate) found: Option<(*mut Flow, bool)>,
+    /// Nothing is written: the caller only wants to know.
+    pub(crate) dry: bool,
+    pub(crate) sender: S,
+}
+
+impl<S: Sender> Live<S> {
+    /// Reads the control words once; everything after uses what they said.
+    #[inline(always)]
+    pub(crate) fn new(sender: S, dry: bool) -> Self {
+        // SAFETY: a helper without arguments.
+        let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+        let (current, odd_epoch) = match maps::control() {
+            Some(control) => (Current(control.current), control.epoch & 1 == 1),
+            None => (Current::NONE, false),
+        };
+        let slot = current.slot(now_ns);
+        let generation = maps::generation(slot).filter(|generation| generation.number != 0);
+        Self { slot, generation, now_ns, odd_epoch, found: None, dry, sender }
+    }
+
+    /// Number of the generation, for records.
+    #[inline(always)]
+    pub(crate) fn generation_number(&self) -> u32 {
+        self.generation.map_or(0, |generation| generation.number)
+    }
+}
+
+impl<S: Sender> Tables for Live<S> {
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    #[inline(always)]
+    fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    #[inline(always)]
+    fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    #[inline(always)]
+    fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
+        self.found = maps::flow(key);
+        let (flow, _) = self.found?;
+        // SAFETY: a map value, not null; copied at once (see maps::copied!).
+        Some(unsafe { *flow })
+    }
+
+    #[inline(always)]
+    fn rejudged(&mut self, judged: &Flow) {
+        let Some((flow, _)) = self.found else { return };
+        if self.dry {
+            return;
+        }
+        // SAFETY: a map value, not null. Two processors that re-judge at once write the same.
+        unsafe {
+            (*flow).flags = judged.flags;
+            (*flow).rule = judged.rule;
+            (*flow).reason = judged.reason;
+            (*flow).generation = judged.generation;
+        }
+    }
+
+    #[inline(always)]
+    fn fragment_head(&self, packet: &Packet) -> Option<Flow> {
+        let head = maps::fragment_head(packet)?;
+        // Reassembly gives up after 60 s (RFC 8200 4.5), and what a policy said is over with it.
+        let fresh = self.now_ns.saturating_sub(head.seen_ns) < 60 * SECOND
+            && head.generation == self.generation_number();
+        fresh.then_some(head)
+    }
+
+    #[inline(always)]
+    fn class_of(&self, address: &Address, family: Family) -> u32 {
+        maps::class_of(self.slot, address, family).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn class(&self, number: u32) -> Class {
+        maps::class(self.slot, number).unwrap_or(Class { cells: 0, flags: 0, _pad: 0 })
+    }
+
+    #[inline(always)]
+    fn routed_back(&self, remote: &Address, family: Family, ifindex: u32) -> bool {
+        let Some(link) = maps::link(ifindex) else { return false };
+        maps::route_groups(remote, family) >> (link.group & 63) & 1 == 1
+    }
+
+    #[inline(always)]
+    fn port(&self, protocol: u8, port: u16) -> PortEntry {
+        maps::port(self.slot, protocol, port)
+    }
+
+    #[inline(always)]
+    fn select(&self, selector: &Selector) -> u16 {
+        maps::select(selector)
+    }
+
+    #[inline(always)]
+    fn cgroup_association(&self) -> u16 {
+        // From the innermost level that exists outwards would need the depth; from the top down,
+        // the last hit is the nearest ancestor.
+        let mut nearest = 0;
+        for level in 1..=CGROUP_LEVELS {
+            let id = self.sender.ancestor_cgroup(level);
+            if id == 0 {
+                break;
+            }
+            let number = maps::select(&Selector::cgroup(self.slot, id));
+            if number != 0 {
+                nearest = number;
+            }
+        }
+        nearest
+    }
+
+    #[inline(always)]
+    fn association(&self, number: u16) -> Association {
+        maps::association(self.slot, number)
+    }
+
+    #[inline(always)]
+    fn rule(&self, lane: u32, class: u32, port_class: u16) -> RuleNumber {
+        let Some(header) = maps::class(self.slot, class) else { return 0 };
+        let Some(cell) = maps::cell(self.slot, header.cells.wrapping_add(lane)) else { return 0 };
+        if cell.owner != class + 1 {
+            return 0;
+        }
+        let Some(generation) = self.generation else { return 0 };
+        let at = cell.row * generation.row_length + u32::from(port_class);
+        maps::row(self.slot, at).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn rule_identity(&self, number: RuleNumber) -> u32 {
+        maps::rule_identity(self.slot, number).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn learned(&self, address: &Address, family: Family) -> Option<&Learned> {
+        maps::learned(address, family)
+    }
+
+    #[inline(always)]
+    fn name_class(&self, name: u32) -> u32 {
+        maps::name_class(self.slot, name).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn endpoint(&self, address: &Address) -> u32 {
+        maps::endpoint(address)
+    }
+
+    #[inline(always)]
+    fn icmp_budget(&mut self) -> bool {
+        if self.dry {
+            return true;
+        }
+        let Some(bucket) = maps::icmp_budget() else { return false };
+        // SAFETY: per-processor memory of the map's value type, not null.
+        let bucket = unsafe { &mut *bucket };
+        if self.now_ns.saturating_sub(bucket.filled_ns) >= SECOND {
+            bucket.filled_ns = self.now_ns;
+            bucket.tokens = ICMP_ERRORS_PER_S;
+        }
+        if bucket.tokens == 0 {
+            return false;
+        }
+        bucket.tokens -= 1;
+        true
+    }
+}
+

@@ -1,0 +1,43 @@
+//! XDP: what comes in, before the stack sees it.
+
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    macros::xdp,
+    programs::XdpContext,
+};
+use nsp_common::{
+    decide::decide,
+    net::eth::LinkHeader,
+    verdict::{Direction, Verdict},
+};
+
+use crate::{
+    maps::{self, Hook},
+    packet::Linear,
+    report,
+    tables::{Live, NoSender},
+};
+
+/// Native or generic XDP on an Ethernet device. Pass leaves the frame to the next program.
+#[xdp(frags)]
+fn nsp_xdp(context: XdpContext) -> u32 {
+    match judge(&context) {
+        Verdict::Pass => XDP_PASS,
+        Verdict::Drop => XDP_DROP,
+    }
+}
+
+#[inline(always)]
+fn judge(context: &XdpContext) -> Verdict {
+    let Some(work) = maps::scratch(Hook::Xdp) else { return Verdict::Pass };
+    let packet = &mut work.packet;
+    // SAFETY: the context is the kernel's own.
+    let length =
+        unsafe { aya_ebpf::helpers::generated::bpf_xdp_get_buff_len(context.ctx) } as u32;
+    packet.direction = Direction::Inbound as u8;
+    packet.ifindex = context.ingress_ifindex() as u32;
+    packet.parse(&Linear::new(context.data(), context.data_end(), length), LinkHeader::Ethernet);
+    let mut tables = Live::new(NoSender, false);
+    let decision = decide(packet, &mut tables);
+    report::conclude(work, &decision, &tables)
+}
