@@ -13,6 +13,8 @@
 //! The cells are a comb: the sparse rows of all classes laid over each other, each cell naming the
 //! class it belongs to, so that a look-up is one load and one comparison.
 
+use crate::net::transport;
+
 /// Bits of [`Class::flags`].
 pub mod flags {
     /// In the private ranges of the policy.
@@ -57,6 +59,48 @@ pub struct PortEntry {
     /// The association that listens there on any address, or zero.
     pub association: u16,
 }
+
+/// Port classes and listeners of one generation. Indices are whole types, so that no look-up needs
+/// a bounds check.
+#[repr(C)]
+pub struct PortTable {
+    /// TCP, by port.
+    pub tcp: [PortEntry; 65536],
+    /// UDP, by port.
+    pub udp: [PortEntry; 65536],
+    /// SCTP, by port.
+    pub sctp: [PortEntry; 65536],
+    /// Every other protocol, by its number.
+    pub others: [PortEntry; 256],
+}
+
+impl PortTable {
+    /// What the policy says of a port, or of a protocol without ports.
+    #[inline(always)]
+    pub const fn entry(&self, protocol: u8, port: u16) -> PortEntry {
+        match protocol {
+            transport::protocol::TCP => self.tcp[port as usize],
+            transport::protocol::UDP => self.udp[port as usize],
+            transport::protocol::SCTP => self.sctp[port as usize],
+            other => self.others[other as usize],
+        }
+    }
+}
+
+/// Entries of a [`PortTable`].
+pub const PORT_ENTRIES: usize = 3 * 65536 + 256;
+
+/// Where the entry of a port lies in a [`PortTable`] taken as one array.
+pub const fn port_index(protocol: u8, port: u16) -> usize {
+    match protocol {
+        transport::protocol::TCP => port as usize,
+        transport::protocol::UDP => 65536 + port as usize,
+        transport::protocol::SCTP => 2 * 65536 + port as usize,
+        other => 3 * 65536 + other as usize,
+    }
+}
+
+const _: () = assert!(size_of::<PortTable>() == PORT_ENTRIES * size_of::<PortEntry>());
 
 /// Number of a rule within one generation: ordered by profile, direction and name, so that of two
 /// matching rules the smaller number is the first by name. Zero is none.

@@ -37,8 +37,8 @@ use crate::{
 pub trait Tables {
     /// Coarse monotonic clock, ns.
     fn now_ns(&self) -> u64;
-    /// The current generation; `None` before the first is published.
-    fn generation(&self) -> Option<Generation>;
+    /// The current generation; its number is zero before the first is published.
+    fn generation(&self) -> Generation;
     /// The slot of the current generation, the first part of a [`Selector`].
     fn slot(&self) -> u32;
     /// The tracked conversation with this key, expired or not.
@@ -89,6 +89,7 @@ pub enum FlowAction {
 
 /// What was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Decision {
     /// Pass or drop.
     pub verdict: Verdict,
@@ -177,9 +178,10 @@ pub(crate) enum Step {
 /// Judges one packet.
 #[inline(always)]
 pub fn decide<T: Tables>(packet: &Packet, tables: &mut T) -> Decision {
-    let Some(generation) = tables.generation() else {
+    let generation = tables.generation();
+    if generation.number == 0 {
         return Decision::pass(Reason::NoPolicy, TrafficClass::Unknown, packet.way());
-    };
+    }
     let step = before_resource(packet, tables, &generation);
     if let Step::Decided(decision) = step {
         return decision;

@@ -212,19 +212,17 @@ impl RecordKey {
     /// has as many ports as a flood has sources.
     #[inline(always)]
     pub const fn coarsen(&mut self, grain: Grain) {
-        let kept = match (grain, self.family) {
-            (Grain::Address, _) => 16,
-            (Grain::Network, 4) => 14,
-            (Grain::Network, _) => 6,
-            (Grain::Many, _) => 0,
+        // Whole words under constant masks: a loop over bytes would become a call to memset, which
+        // the verifier walks step by step.
+        let (head, tail) = match (grain, self.family) {
+            (Grain::Address, _) => (u64::MAX, u64::MAX),
+            (Grain::Network, 4) => (u64::MAX, 0xffff_ffff_ffff_0000),
+            (Grain::Network, _) => (0xffff_ffff_ffff_0000, 0),
+            (Grain::Many, _) => (0, 0),
         };
-        let mut at = 0;
-        while at < 16 {
-            if at >= kept {
-                self.remote[at] = 0;
-            }
-            at += 1;
-        }
+        let address = u128::from_be_bytes(self.remote);
+        let mask = (head as u128) << 64 | tail as u128;
+        self.remote = (address & mask).to_be_bytes();
         self.service_port = 0;
         self.grain = grain as u8;
     }

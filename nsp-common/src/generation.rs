@@ -61,6 +61,10 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// Nothing published.
+    pub const EMPTY: Self =
+        Self { number: 0, flags: 0, row_length: 0, host: 0, public_access: 0, _pad: 0 };
+
     /// Whether all bits of `flag` are set.
     #[inline(always)]
     pub const fn has(&self, flag: u32) -> bool {
@@ -98,6 +102,9 @@ pub struct Association {
 }
 
 impl Association {
+    /// Nobody's.
+    pub const EMPTY: Self = Self { cut_before_ns: 0, profile: 0, flags: 0, _pad: 0 };
+
     /// Whether all bits of `flag` are set.
     #[inline(always)]
     pub const fn has(&self, flag: u16) -> bool {

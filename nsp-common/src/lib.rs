@@ -40,6 +40,26 @@ macro_rules! shared {
         // (the size above is the sum of the fields), so any bit pattern is a value.
         #[cfg(feature = "user")]
         unsafe impl aya::Pod for $type {}
+
+        #[cfg(feature = "user")]
+        impl $type {
+            /// Its bytes, as they lie in a map.
+            pub fn to_bytes(&self) -> Vec<u8> {
+                // SAFETY: a value of plain integers without implicit padding, see above.
+                let bytes = unsafe {
+                    core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u8>(), $size)
+                };
+                bytes.to_vec()
+            }
+
+            /// The value of these bytes, or `None` when they are too few.
+            pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                let bytes = bytes.get(..$size)?;
+                // SAFETY: as many bytes as the type has, any of which are a value; the read does
+                // not ask for alignment.
+                Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+            }
+        }
     };
 }
 pub(crate) use shared;

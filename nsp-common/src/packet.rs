@@ -104,9 +104,10 @@ impl Packet {
         link: LinkHeader,
     ) -> Result<(), Reason> {
         let (transport, end) = match eth::parse(bytes, link)? {
-            Payload::V4(offset) => ipv4::parse(bytes, offset, self)?,
-            Payload::V6(offset) => ipv6::parse(bytes, offset, self)?,
+            Payload::V4(offset) => ipv4::parse(bytes, bytes.forget(offset), self)?,
+            Payload::V6(offset) => ipv6::parse(bytes, bytes.forget(offset), self)?,
         };
+        let (transport, end) = (bytes.forget(transport), bytes.forget(end));
         if self.has(flags::LATER_FRAGMENT) {
             return Ok(());
         }

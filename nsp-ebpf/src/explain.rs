@@ -9,6 +9,7 @@ use nsp_common::{
 };
 
 use crate::{
+    barrier,
     maps::{self, Hook},
     tables::{Live, Sender},
 };
@@ -44,11 +45,13 @@ fn answer(context: &TcContext) -> Option<()> {
     // SAFETY: the comparison above put the whole question before data_end; it is plain integers,
     // and the test run's buffer is aligned for them.
     let question = unsafe { &*(start as *const Question) };
-    let packet = &mut maps::scratch(Hook::Explain)?.packet;
-    *packet = question.packet;
+    let work = maps::scratch(Hook::Explain)?;
+    work.packet = question.packet;
+    barrier::forget();
     let mut tables = Live::new(Named { ancestors: question.cgroups }, true);
-    let decision = decide(packet, &mut tables);
-    let answer = Answer::of(&decision, tables.generation_number());
+    work.decision = decide(&work.packet, &mut tables);
+    barrier::forget();
+    let answer = Answer::of(&work.decision, tables.generation.number);
     if start + size_of::<Answer>() > context.data_end() {
         return None;
     }

@@ -9,8 +9,10 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+mod barrier;
 mod explain;
 mod flow;
+mod judge;
 mod maps;
 mod packet;
 mod report;

@@ -15,7 +15,8 @@ use aya_ebpf::{
 };
 use nsp_common::{
     address::{Address, Family},
-    class::{Cell, Class, PortEntry},
+    class::{Cell, Class, PortEntry, PortTable},
+    decide::Decision,
     event::{COUNTERS as COUNTER_COUNT, Counter, Event, Record, RecordKey},
     flow::{Flow, FlowKey, FlowKeyV4},
     generation::{ASSOCIATIONS_MAX, Association, Control, Generation, SLOTS},
@@ -24,6 +25,8 @@ use nsp_common::{
     packet::Packet,
     selector::Selector,
 };
+
+use crate::barrier;
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 const SLOT_COUNT: usize = SLOTS as usize;
@@ -53,16 +56,6 @@ static GENERATIONS: Array<Generation, SLOT_COUNT, MMAPABLE> = Array::new();
 #[btf_map]
 static ASSOCIATIONS: Array<Association, { (SLOTS * ASSOCIATIONS_MAX) as usize }, MMAPABLE> =
     Array::new();
-
-/// Port classes and listeners of one generation. Indices are whole types, so that no look-up needs
-/// a bounds check.
-#[repr(C)]
-pub(crate) struct PortTable {
-    tcp: [PortEntry; 65536],
-    udp: [PortEntry; 65536],
-    sctp: [PortEntry; 65536],
-    others: [PortEntry; 256],
-}
 
 /// One port table a slot.
 #[btf_map]
@@ -187,11 +180,20 @@ static EVENTS: RingBuf<Event, { 1 << 20 }> = RingBuf::new();
 pub(crate) struct Work {
     /// The packet being judged.
     pub(crate) packet: Packet,
-    _pad: u32,
+    /// The generation that judges it.
+    pub(crate) generation: u32,
+    /// When: coarse monotonic ns.
+    pub(crate) now_ns: u64,
     /// Its record's key, as an event.
     pub(crate) event: Event,
     /// The record it would begin.
     pub(crate) record: Record,
+    /// What was decided of it.
+    pub(crate) decision: Decision,
+    /// One when the records of odd epochs are being filled.
+    pub(crate) odd_epoch: u32,
+    /// Where the parser forgets offsets.
+    pub(crate) cursor: u32,
 }
 
 /// One work place a program, for programs of different hooks may interrupt each other on a
@@ -242,34 +244,31 @@ pub(crate) fn control() -> Option<&'static Control> {
 
 /// Header of a slot.
 #[inline(always)]
-pub(crate) fn generation(slot: u32) -> Option<Generation> {
-    GENERATIONS.get(slot).copied()
+pub(crate) fn generation(slot: u32) -> Generation {
+    match GENERATIONS.get(slot) {
+        Some(generation) => *generation,
+        None => Generation::EMPTY,
+    }
 }
 
 /// One association.
 #[inline(always)]
 pub(crate) fn association(slot: u32, number: u16) -> Association {
     if u32::from(number) >= ASSOCIATIONS_MAX {
-        return Association { cut_before_ns: 0, profile: 0, flags: 0, _pad: 0 };
+        return Association::EMPTY;
     }
     match ASSOCIATIONS.get(slot * ASSOCIATIONS_MAX + u32::from(number)) {
         Some(association) => *association,
-        None => Association { cut_before_ns: 0, profile: 0, flags: 0, _pad: 0 },
+        None => Association::EMPTY,
     }
 }
 
 /// What the policy says of a port.
 #[inline(always)]
 pub(crate) fn port(slot: u32, protocol: u8, port: u16) -> PortEntry {
-    use nsp_common::net::transport::protocol as number;
-    let Some(table) = PORTS.get(slot) else {
-        return PortEntry { class: 0, association: 0 };
-    };
-    match protocol {
-        number::TCP => table.tcp[port as usize],
-        number::UDP => table.udp[port as usize],
-        number::SCTP => table.sctp[port as usize],
-        other => table.others[other as usize],
+    match PORTS.get(slot) {
+        Some(table) => table.entry(protocol, port),
+        None => PortEntry { class: 0, association: 0 },
     }
 }
 
@@ -378,20 +377,45 @@ pub(crate) fn learned(address: &Address, family: Family) -> Option<&'static Lear
     }
 }
 
-/// The entry of a conversation, proven ones first, and whether it is one of those.
+/// Where a conversation was found. Two plain words: the verifier follows no pointer that the
+/// compiler has packed into an `Option` of a pair.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// Its entry, or null.
+    pub(crate) flow: *mut Flow,
+    /// Whether both ends are proven.
+    pub(crate) is_proven: bool,
+}
+
+/// The entry of a conversation, proven ones first.
 #[inline(always)]
-pub(crate) fn flow(key: &FlowKey) -> Option<(*mut Flow, bool)> {
+pub(crate) fn flow(key: &FlowKey) -> Found {
     if key.is_v4() {
         let key = key.v4();
         match FLOWS_V4.get_ptr_mut(&key) {
-            Some(flow) => Some((flow, true)),
-            None => PENDING_V4.get_ptr_mut(&key).map(|flow| (flow, false)),
+            Some(flow) => Found { flow: kept(flow), is_proven: true },
+            None => Found { flow: or_null(PENDING_V4.get_ptr_mut(&key)), is_proven: false },
         }
     } else {
         match FLOWS_V6.get_ptr_mut(key) {
-            Some(flow) => Some((flow, true)),
-            None => PENDING_V6.get_ptr_mut(key).map(|flow| (flow, false)),
+            Some(flow) => Found { flow: kept(flow), is_proven: true },
+            None => Found { flow: or_null(PENDING_V6.get_ptr_mut(key)), is_proven: false },
         }
+    }
+}
+
+/// The same pointer, out of reach of the compiler, which would mask it against null with arithmetic
+/// that the verifier refuses on pointers.
+#[inline(always)]
+fn kept<T>(pointer: *mut T) -> *mut T {
+    barrier::opaque(pointer as usize) as *mut T
+}
+
+#[inline(always)]
+fn or_null<T>(pointer: Option<*mut T>) -> *mut T {
+    match pointer {
+        Some(pointer) => kept(pointer),
+        None => core::ptr::null_mut(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The single exit of every packet: count, record, tell, track, answer.
 
 use nsp_common::{
-    decide::Decision,
     event::{
         Addition, Counter, Grain, Loss, Record, RecordKey, category_counter, loss_counter,
         reason_counter,
@@ -14,29 +13,25 @@ use crate::{
     atomic::add as add_word,
     flow,
     maps::{self, Work},
-    tables::{Live, Sender},
 };
 
 const EXISTS: i32 = -17;
 
 /// Ends the matter of one packet.
 #[inline(always)]
-pub(crate) fn conclude<S: Sender>(
-    work: &mut Work,
-    decision: &Decision,
-    tables: &Live<S>,
-) -> Verdict {
-    let packet = &work.packet;
+pub(crate) fn conclude(work: &mut Work) -> Verdict {
+    let Work { packet, decision, .. } = work;
     count(reason_counter(decision.reason as u8, packet.way(), decision.verdict), packet);
     let category = decision.category();
     if !matches!(category, Category::None) {
         count(category_counter(category), packet);
-        record(work, decision, category, tables);
+        record(work, category);
     }
-    if matches!(decision.verdict, Verdict::Pass) {
-        flow::track(&work.packet, decision, tables);
+    let verdict = work.decision.verdict;
+    if matches!(verdict, Verdict::Pass) {
+        flow::track(work);
     }
-    decision.verdict
+    verdict
 }
 
 #[inline(always)]
@@ -65,30 +60,26 @@ pub(crate) fn lose(loss: Loss, packet: &Packet) {
 /// Adds the packet to its record; makes one and sends an event when it is the first of its kind.
 /// When the table is full the peer's address is given up step by step before the record is.
 #[inline(always)]
-fn record<S: Sender>(
-    work: &mut Work,
-    decision: &Decision,
-    category: Category,
-    tables: &Live<S>,
-) {
-    let Work { packet, event, record: first, .. } = work;
+fn record(work: &mut Work, category: Category) {
+    let Work { packet, event, record: first, decision, generation, now_ns, odd_epoch, cursor: _ } =
+        work;
+    let (odd, now_ns) = (*odd_epoch != 0, *now_ns);
     let addition = Addition::of(packet, decision);
-    let odd = tables.odd_epoch;
-    event.key = RecordKey::of(packet, decision, category, tables.generation_number());
+    event.key = RecordKey::of(packet, decision, category, *generation);
     if let Some(record) = maps::record(odd, false, &event.key) {
-        return accumulate(record, &addition, tables.now_ns);
+        return accumulate(record, &addition, now_ns);
     }
     first.count = addition.count;
     first.packets = 1;
     first.bytes = addition.bytes;
     first.answers = addition.answers;
-    first.first_ns = tables.now_ns;
-    first.last_ns = tables.now_ns;
+    first.first_ns = now_ns;
+    first.last_ns = now_ns;
     first.opener_port = addition.opener_port;
     match maps::put_record(odd, false, &event.key, first) {
         Ok(()) => {
             event.opener_port = addition.opener_port;
-            event.at_ns = tables.now_ns;
+            event.at_ns = now_ns;
             if !maps::send(event) {
                 lose(Loss::Event, packet);
             }
@@ -97,7 +88,7 @@ fn record<S: Sender>(
         Err(EXISTS) => {
             // Another processor was first.
             if let Some(record) = maps::record(odd, false, &event.key) {
-                return accumulate(record, &addition, tables.now_ns);
+                return accumulate(record, &addition, now_ns);
             }
         }
         Err(_) => {}

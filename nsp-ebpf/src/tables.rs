@@ -1,6 +1,9 @@
 //! The decision's look-ups over the BPF maps.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{bpf_ktime_get_coarse_ns, generated::bpf_skb_ancestor_cgroup_id},
+};
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber},
@@ -12,7 +15,7 @@ use nsp_common::{
     selector::Selector,
 };
 
-use crate::maps;
+use crate::maps::{self, Found};
 
 /// Who sent a packet, where a hook can tell.
 pub(crate) trait Sender {
@@ -30,6 +33,17 @@ impl Sender for NoSender {
     }
 }
 
+/// The socket a packet goes out by.
+pub(crate) struct Socket(pub(crate) *mut __sk_buff);
+
+impl Sender for Socket {
+    #[inline(always)]
+    fn ancestor_cgroup(&self, level: i32) -> u64 {
+        // SAFETY: the context is the kernel's own; the helper answers zero without a socket.
+        unsafe { bpf_skb_ancestor_cgroup_id(self.0, level) }
+    }
+}
+
 /// Levels of cgroups that are looked at, from the top: units live in the first few.
 const CGROUP_LEVELS: i32 = 8;
 
@@ -40,11 +54,12 @@ const SECOND: u64 = 1_000_000_000;
 /// The maps as one packet sees them: one generation, one instant.
 pub(crate) struct Live<S> {
     pub(crate) slot: u32,
-    pub(crate) generation: Option<Generation>,
+    /// The current generation; empty when none is published.
+    pub(crate) generation: Generation,
     pub(crate) now_ns: u64,
     pub(crate) odd_epoch: bool,
-    /// The conversation looked up last, and whether it is a proven one.
-    pub(crate) found: Option<(*mut Flow, bool)>,
+    /// The conversation looked up last.
+    pub(crate) found: Found,
     /// Nothing is written: the caller only wants to know.
     pub(crate) dry: bool,
     pub(crate) sender: S,
@@ -61,14 +76,8 @@ impl<S: Sender> Live<S> {
             None => (Current::NONE, false),
         };
         let slot = current.slot(now_ns);
-        let generation = maps::generation(slot).filter(|generation| generation.number != 0);
-        Self { slot, generation, now_ns, odd_epoch, found: None, dry, sender }
-    }
-
-    /// Number of the generation, for records.
-    #[inline(always)]
-    pub(crate) fn generation_number(&self) -> u32 {
-        self.generation.map_or(0, |generation| generation.number)
+        let found = Found { flow: core::ptr::null_mut(), is_proven: false };
+        Self { slot, generation: maps::generation(slot), now_ns, odd_epoch, found, dry, sender }
     }
 }
 
@@ -79,7 +88,7 @@ impl<S: Sender> Tables for Live<S> {
     }
 
     #[inline(always)]
-    fn generation(&self) -> Option<Generation> {
+    fn generation(&self) -> Generation {
         self.generation
     }
 
@@ -91,15 +100,17 @@ impl<S: Sender> Tables for Live<S> {
     #[inline(always)]
     fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
         self.found = maps::flow(key);
-        let (flow, _) = self.found?;
+        if self.found.flow.is_null() {
+            return None;
+        }
         // SAFETY: a map value, not null; copied at once (see maps::copied!).
-        Some(unsafe { *flow })
+        Some(unsafe { *self.found.flow })
     }
 
     #[inline(always)]
     fn rejudged(&mut self, judged: &Flow) {
-        let Some((flow, _)) = self.found else { return };
-        if self.dry {
+        let flow = self.found.flow;
+        if flow.is_null() || self.dry {
             return;
         }
         // SAFETY: a map value, not null. Two processors that re-judge at once write the same.
@@ -116,7 +127,7 @@ impl<S: Sender> Tables for Live<S> {
         let head = maps::fragment_head(packet)?;
         // Reassembly gives up after 60 s (RFC 8200 4.5), and what a policy said is over with it.
         let fresh = self.now_ns.saturating_sub(head.seen_ns) < 60 * SECOND
-            && head.generation == self.generation_number();
+            && head.generation == self.generation.number;
         fresh.then_some(head)
     }
 
@@ -176,8 +187,7 @@ impl<S: Sender> Tables for Live<S> {
         if cell.owner != class + 1 {
             return 0;
         }
-        let Some(generation) = self.generation else { return 0 };
-        let at = cell.row * generation.row_length + u32::from(port_class);
+        let at = cell.row * self.generation.row_length + u32::from(port_class);
         maps::row(self.slot, at).unwrap_or(0)
     }
 

@@ -2,22 +2,19 @@
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::generated::bpf_skb_ancestor_cgroup_id,
     macros::classifier,
     programs::TcContext,
 };
 use nsp_common::{
-    decide::decide,
     net::eth::LinkHeader,
     packet::flags,
     verdict::{Direction, Verdict},
 };
 
 use crate::{
+    judge,
     maps::{self, Hook},
     packet::Linear,
-    report,
-    tables::{Live, NoSender, Sender},
 };
 
 /// Headers the parser may want: link, tags, IPv6, a few extension headers, transport.
@@ -26,27 +23,25 @@ const HEADERS: u32 = 256;
 /// TC ingress on an Ethernet device.
 #[classifier]
 fn nsp_ingress(context: TcContext) -> i32 {
-    action(judge(&context, Hook::Ingress, LinkHeader::Ethernet, NoSender))
+    action(judge_buffer(&context, Hook::Ingress, LinkHeader::Ethernet))
 }
 
 /// TC egress on an Ethernet device.
 #[classifier]
 fn nsp_egress(context: TcContext) -> i32 {
-    let sender = Socket(context.skb.skb);
-    action(judge(&context, Hook::Egress, LinkHeader::Ethernet, sender))
+    action(judge_buffer(&context, Hook::Egress, LinkHeader::Ethernet))
 }
 
 /// TC ingress on a device without link header.
 #[classifier]
 fn nsp_ingress_bare(context: TcContext) -> i32 {
-    action(judge(&context, Hook::Ingress, LinkHeader::None, NoSender))
+    action(judge_buffer(&context, Hook::Ingress, LinkHeader::None))
 }
 
 /// TC egress on a device without link header.
 #[classifier]
 fn nsp_egress_bare(context: TcContext) -> i32 {
-    let sender = Socket(context.skb.skb);
-    action(judge(&context, Hook::Egress, LinkHeader::None, sender))
+    action(judge_buffer(&context, Hook::Egress, LinkHeader::None))
 }
 
 /// Pass is "let the next one decide", never `TC_ACT_OK`, which would end the chain.
@@ -59,7 +54,7 @@ fn action(verdict: Verdict) -> i32 {
 }
 
 #[inline(always)]
-fn judge<S: Sender>(context: &TcContext, hook: Hook, link: LinkHeader, sender: S) -> Verdict {
+fn judge_buffer(context: &TcContext, hook: Hook, link: LinkHeader) -> Verdict {
     let Some(work) = maps::scratch(hook) else { return Verdict::Pass };
     let packet = &mut work.packet;
     let length = context.len();
@@ -82,19 +77,10 @@ fn judge<S: Sender>(context: &TcContext, hook: Hook, link: LinkHeader, sender: S
         // Conversations inside a tunnel are not those outside.
         packet.key.scope = skb.ifindex as u16;
     }
-    packet.parse(&Linear::new(context.data(), context.data_end(), length), link);
-    let mut tables = Live::new(sender, false);
-    let decision = decide(packet, &mut tables);
-    report::conclude(work, &decision, &tables)
-}
-
-/// The socket a packet goes out by.
-struct Socket(*mut aya_ebpf::bindings::__sk_buff);
-
-impl Sender for Socket {
-    #[inline(always)]
-    fn ancestor_cgroup(&self, level: i32) -> u64 {
-        // SAFETY: the context is the kernel's own; the helper answers zero without a socket.
-        unsafe { bpf_skb_ancestor_cgroup_id(self.0, level) }
+    let bytes = Linear::new(context.data(), context.data_end(), length, &mut work.cursor);
+    packet.parse(&bytes, link);
+    match hook {
+        Hook::Egress => judge::outbound(context.skb.skb, work),
+        _ => judge::inbound(work),
     }
 }

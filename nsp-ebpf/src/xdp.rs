@@ -6,29 +6,27 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use nsp_common::{
-    decide::decide,
     net::eth::LinkHeader,
     verdict::{Direction, Verdict},
 };
 
 use crate::{
+    judge,
     maps::{self, Hook},
     packet::Linear,
-    report,
-    tables::{Live, NoSender},
 };
 
 /// Native or generic XDP on an Ethernet device. Pass leaves the frame to the next program.
 #[xdp(frags)]
 fn nsp_xdp(context: XdpContext) -> u32 {
-    match judge(&context) {
+    match judge_frame(&context) {
         Verdict::Pass => XDP_PASS,
         Verdict::Drop => XDP_DROP,
     }
 }
 
 #[inline(always)]
-fn judge(context: &XdpContext) -> Verdict {
+fn judge_frame(context: &XdpContext) -> Verdict {
     let Some(work) = maps::scratch(Hook::Xdp) else { return Verdict::Pass };
     let packet = &mut work.packet;
     // SAFETY: the context is the kernel's own.
@@ -36,8 +34,7 @@ fn judge(context: &XdpContext) -> Verdict {
         unsafe { aya_ebpf::helpers::generated::bpf_xdp_get_buff_len(context.ctx) } as u32;
     packet.direction = Direction::Inbound as u8;
     packet.ifindex = context.ingress_ifindex() as u32;
-    packet.parse(&Linear::new(context.data(), context.data_end(), length), LinkHeader::Ethernet);
-    let mut tables = Live::new(NoSender, false);
-    let decision = decide(packet, &mut tables);
-    report::conclude(work, &decision, &tables)
+    let bytes = Linear::new(context.data(), context.data_end(), length, &mut work.cursor);
+    packet.parse(&bytes, LinkHeader::Ethernet);
+    judge::inbound(work)
 }

@@ -128,7 +128,7 @@ fn inner_v4<B: Bytes + ?Sized>(bytes: &B, at: u32, end: u32, packet: &mut Packet
         Address::v4([header[12], header[13], header[14], header[15]]),
         Address::v4([header[16], header[17], header[18], header[19]]),
     );
-    inner_transport(bytes, at + length, end, header[9], packet);
+    inner_transport(bytes, bytes.forget(at + length), end, header[9], packet);
 }
 
 #[inline(always)]
@@ -156,7 +156,7 @@ fn inner_v6<B: Bytes + ?Sized>(bytes: &B, at: u32, end: u32, packet: &mut Packet
         next = fragment[0];
         offset += 8;
     }
-    inner_transport(bytes, offset, end, next, packet);
+    inner_transport(bytes, bytes.forget(offset), end, next, packet);
 }
 
 /// The first eight bytes of the inner transport header are all an error has to hold (RFC 792).

@@ -82,14 +82,14 @@ fn source_routed<B: Bytes + ?Sized>(bytes: &B, start: u32, end: u32) -> bool {
         let Some([kind]) = bytes.read::<1>(start + at) else { return true };
         match kind {
             OPTION_END => return false,
-            OPTION_NOP => at += 1,
+            OPTION_NOP => at = bytes.forget(at + 1),
             OPTION_LSRR | OPTION_SSRR => return true,
             _ => {
                 let Some([size]) = bytes.read::<1>(start + at + 1) else { return true };
                 if size < 2 {
                     return true;
                 }
-                at += u32::from(size);
+                at = bytes.forget(at + u32::from(size));
             }
         }
     }

@@ -113,7 +113,7 @@ fn walk<B: Bytes + ?Sized>(
             return Err(Reason::SourceRoute);
         }
         protocol = header[0];
-        at += length;
+        at = bytes.forget(at + length);
         if at > end {
             return Err(Reason::TooManyHeaders);
         }
