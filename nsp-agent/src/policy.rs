@@ -1,0 +1,91 @@
+//! The policy: from the text of files to a typed [`Policy`].
+//!
+//! Text becomes a tree that knows its places, the tree a document of typed values, and the
+//! document, with the sources it names, a policy that can only be right. Every step adds to one
+//! report, so that a single pass shows everything that is wrong. Nothing here touches the kernel,
+//! and reading a policy changes nothing anywhere.
+
+mod category;
+mod choice;
+pub(crate) mod diagnose;
+pub(crate) mod document;
+mod fqdn;
+pub(crate) mod input;
+pub mod model;
+mod name;
+mod ports;
+pub(crate) mod prefix;
+mod resolve;
+mod selector;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+pub use self::diagnose::{Diagnostic, PolicyErrors, Position, Refusal, Severity};
+use self::{
+    diagnose::Report,
+    document::{Document, Table},
+    input::{POLICY_BYTES_MAX, Reader},
+    model::Policy,
+};
+use crate::sources::SourceInfo;
+
+/// A policy that was read, and what there is to know about its reading.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The policy.
+    pub policy: Policy,
+    /// Warnings and notes, in the order of files and lines.
+    pub notes: Vec<Diagnostic>,
+    /// The sources that were read.
+    pub sources: Vec<SourceInfo>,
+    /// Every file that was read, the policy's own first.
+    pub files: Vec<PathBuf>,
+    /// SHA-256 over the content of all files read, in hexadecimal: the same content in the same
+    /// order has the same digest, wherever it lies.
+    pub digest: String,
+}
+
+/// Reads a policy from a file, or from every `*.toml` of a directory as one document.
+///
+/// # Errors
+///
+/// Everything that is wrong, as far as one pass can see it.
+pub fn load(path: &Path) -> Result<Loaded, PolicyErrors> {
+    let mut report = Report::default();
+    let mut reader = Reader::default();
+    let resolved = read_document(path, &mut reader, &mut report)
+        .and_then(|document| resolve::resolve(&document, &mut reader, &mut report));
+    let notes = report.finish()?;
+    let (policy, sources) = resolved.expect("a policy without errors resolves");
+    let (files, digest) = reader.finish();
+    Ok(Loaded { policy, notes, sources, files, digest })
+}
+
+fn read_document(path: &Path, reader: &mut Reader, report: &mut Report) -> Option<Document> {
+    let files =
+        input::policy_files(path).map_err(|refusal| report.error_in_file(path, refusal)).ok()?;
+    let mut all = Table::default();
+    let mut complete = true;
+    for path in &files {
+        match read_table(path, reader, report) {
+            Some(table) => all.merge(table, report),
+            None => complete = false,
+        }
+    }
+    // What a bad file holds is not known to be missing.
+    complete.then(|| Document::read(path, all, report))
+}
+
+fn read_table(path: &Path, reader: &mut Reader, report: &mut Report) -> Option<Table> {
+    let input = reader
+        .read(path, POLICY_BYTES_MAX, report)
+        .map_err(|refusal| report.error_in_file(path, refusal))
+        .ok()?;
+    let text = input::utf8(path, input.bytes, report)?;
+    let file = report.texts.add(path, text.as_str().into());
+    document::parse(&text, file, report)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Host names of outbound rules: fully qualified, exact, in the form DNS carries.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+use super::diagnose::{Refusal, quoted};
+
+/// A name on the wire holds this many characters, dots included, without the root's.
+const NAME_LEN_MAX: usize = 253;
+/// And each of its labels this many.
+const LABEL_LEN_MAX: usize = 63;
+
+/// A fully qualified name: lower-case A-labels, at least two, without the trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fqdn(Box<str>);
+
+impl Fqdn {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its labels, from the host down to the top.
+    pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('.')
+    }
+}
+
+impl fmt::Display for Fqdn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Fqdn {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        let bad = |why: &str| Refusal::new(format!("bad name {}", quoted(text)), why);
+        if text.is_empty() {
+            return Err(bad("an empty string is no name"));
+        }
+        if text.contains('*') {
+            return Err(wildcard(text));
+        }
+        if let Some(refusal) = not_a_name(text) {
+            return Err(refusal);
+        }
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let ascii = Uts46::new()
+            .to_ascii(name.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore)
+            .map_err(|_| bad("it is not a valid internationalised name"))?;
+        check(&ascii).map_err(bad)?;
+        Ok(Self(ascii.into()))
+    }
+}
+
+/// Judges a whole A-label name. Underscores are no host names by the book and common in clouds.
+fn check(name: &str) -> Result<(), &'static str> {
+    if name.len() > NAME_LEN_MAX {
+        return Err("a name has at most 253 characters");
+    }
+    let mut labels = 0;
+    for label in name.split('.') {
+        labels += 1;
+        if label.is_empty() {
+            return Err("it has an empty label: two dots in a row, or one at the start");
+        }
+        if label.len() > LABEL_LEN_MAX {
+            return Err("a label has at most 63 characters");
+        }
+        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+            return Err("a label holds only letters, digits, `-` and `_`");
+        }
+        if label.starts_with('-') || label.ends_with('-') {
+            return Err("a label does not start or end with `-`");
+        }
+    }
+    if labels < 2 {
+        return Err("one label depends on the resolver's search list; write the full name");
+    }
+    if name.rsplit('.').next().is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit())) {
+        return Err("the last label of a name is not a number");
+    }
+    Ok(())
+}
+
+fn wildcard(text: &str) -> Refusal {
+    let well_formed = text
+        .strip_prefix("*.")
+        .is_some_and(|rest| !rest.contains('*') && Fqdn::from_str(rest).is_ok());
+    if well_formed {
+        let what = format!("wildcard {} is not supported yet", quoted(text));
+        let why = "wildcards need in-kernel learning, which this version does not have; list the \
+                   exact names";
+        return Refusal::new(what, why);
+    }
+    Refusal::new(
+        format!("bad name {}", quoted(text)),
+        "a `*` stands alone as the first label, before at least two others",
+    )
+}
+
+/// What people paste in place of a name, with what they meant.
+fn not_a_name(text: &str) -> Option<Refusal> {
+    let bad = |why: &str| Refusal::new(format!("bad name {}", quoted(text)), why);
+    if text.trim() != text {
+        return Some(bad("it has spaces around it").cure(format!("\"{}\"", text.trim())));
+    }
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        let refusal = bad("it is an address; addresses go into `address_prefixes`");
+        let prefix = ipnet::IpNet::from(address);
+        return Some(refusal.cure(format!("address_prefixes = [\"{prefix}\"]")));
+    }
+    if let Some((_, rest)) = text.split_once("://") {
+        let host = rest.split(['/', ':', '?', '#']).next().unwrap_or_default();
+        return Some(name_cure(bad("it is a URL; only its host name is wanted"), host));
+    }
+    if let Some((host, _)) = text.split_once('/') {
+        return Some(name_cure(bad("a name has no path"), host));
+    }
+    if let Some((host, _)) = text.split_once(':') {
+        let refusal = bad("a name has no port; ports go into `ports`");
+        return Some(name_cure(refusal, host));
+    }
+    None
+}
+
+fn name_cure(refusal: Refusal, host: &str) -> Refusal {
+    match host.parse::<Fqdn>() {
+        Ok(name) => refusal.cure(format!("\"{name}\"")),
+        Err(_) => refusal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::plain("github.com", "github.com")]
+    #[case::upper_case("API.GitHub.com", "api.github.com")]
+    #[case::trailing_dot("github.com.", "github.com")]
+    #[case::u_label("bücher.example", "xn--bcher-kva.example")]
+    #[case::a_label("xn--bcher-kva.example", "xn--bcher-kva.example")]
+    #[case::upper_case_u_label("BÜCHER.example", "xn--bcher-kva.example")]
+    #[case::ideographic_dot("example。com", "example.com")]
+    #[case::underscore("my_bucket.s3.amazonaws.com", "my_bucket.s3.amazonaws.com")]
+    #[case::hyphens_in_third_place("r3---sn-abc.example.com", "r3---sn-abc.example.com")]
+    #[case::digits("3.example.com", "3.example.com")]
+    #[case::long_label(&format!("{}.com", "a".repeat(63)), &format!("{}.com", "a".repeat(63)))]
+    fn accepts(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(text.parse::<Fqdn>().unwrap().as_str(), expected);
+    }
+
+    #[rstest]
+    #[case::empty("", "empty string")]
+    #[case::root(".", "empty label")]
+    #[case::two_dots("a..com", "empty label")]
+    #[case::leading_dot(".example.com", "empty label")]
+    #[case::two_trailing_dots("example.com..", "empty label")]
+    #[case::single_label("localhost", "one label")]
+    #[case::single_label_dot("com.", "one label")]
+    #[case::space_inside("exa mple.com", "only letters")]
+    #[case::nul("a\0b.com", "only letters")]
+    #[case::hyphen_first("-a.com", "start or end")]
+    #[case::hyphen_last("a-.com", "start or end")]
+    #[case::bad_punycode("xn--a-ä.com", "internationalised")]
+    #[case::truncated_punycode("xn--\u{7f}.com", "internationalised")]
+    #[case::long_label(&format!("{}.com", "a".repeat(64)), "at most 63")]
+    #[case::long_name(&format!("{}com", "abc.".repeat(63)), "at most 253")]
+    #[case::numeric_top("a.123", "not a number")]
+    #[case::five_octets("1.2.3.4.5", "not a number")]
+    #[case::star_inside("a*.example.com", "first label")]
+    #[case::two_stars("*.*.example.com", "first label")]
+    #[case::star_alone("*", "first label")]
+    #[case::star_and_top("*.com", "first label")]
+    #[case::wildcard("*.example.com", "list the exact names")]
+    fn refuses(#[case] text: &str, #[case] why: &str) {
+        let refusal = text.parse::<Fqdn>().unwrap_err();
+        assert!(refusal.why.contains(why), "{refusal:?}");
+    }
+
+    #[rstest]
+    #[case::url("https://example.com/path", Some("\"example.com\""))]
+    #[case::url_with_port("https://example.com:8443", Some("\"example.com\""))]
+    #[case::path("example.com/path", Some("\"example.com\""))]
+    #[case::port("example.com:443", Some("\"example.com\""))]
+    #[case::spaces(" example.com ", Some("\"example.com\""))]
+    #[case::address("192.0.2.1", Some("address_prefixes = [\"192.0.2.1/32\"]"))]
+    #[case::address_v6("2001:db8::1", Some("address_prefixes = [\"2001:db8::1/128\"]"))]
+    #[case::prefix("192.0.2.0/24", None)]
+    fn what_people_paste_is_cured(#[case] text: &str, #[case] cure: Option<&str>) {
+        assert_eq!(text.parse::<Fqdn>().unwrap_err().cure.as_deref(), cure);
+    }
+}

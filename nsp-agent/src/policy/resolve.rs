@@ -1,0 +1,153 @@
+//! From what was typed to what is meant: names are looked up, sources read, conflicts refused.
+
+mod resources;
+mod rules;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+
+use self::rules::Rules;
+use super::{
+    diagnose::{Refusal, Report},
+    document::{Document, LoggingDocument, PerimeterDocument, Prefixes, Spanned},
+    input::Reader,
+    model::{Logging, Member, Perimeter, Policy},
+    prefix::canonical,
+};
+use crate::sources::{Catalog, SourceInfo};
+
+/// Azure's bounds, which NSP does not have; past them a policy cannot move to Azure as it is.
+const AZURE_PROFILES_MAX: usize = 200;
+const AZURE_RESOURCES_MAX: usize = 1000;
+
+/// Makes the policy of a document. `None` when something is wrong; what, is in the report.
+pub(crate) fn resolve(
+    document: &Document,
+    reader: &mut Reader,
+    report: &mut Report,
+) -> Option<(Policy, Vec<SourceInfo>)> {
+    let Document {
+        perimeter,
+        sources,
+        private_prefixes,
+        profiles,
+        resources,
+        members,
+        resolvers,
+        logging,
+    } = document;
+    let wanted = rules::wanted_tags(profiles);
+    let catalog = Catalog::load(sources, &wanted, reader, report);
+    for prefixes in private_prefixes.iter().chain(members.values().map(|member| &member.value)) {
+        warn_of_covered(prefixes, report);
+    }
+    for subscription in sources.subscriptions.values() {
+        warn_of_covered(&subscription.value, report);
+    }
+
+    let perimeter = perimeter.as_ref().and_then(|perimeter| resolve_perimeter(perimeter, report));
+    let mut rules = Rules::new(&catalog, &sources.subscriptions);
+    resources::warn_of_unused(profiles, resources, report);
+    let profiles: BTreeMap<_, _> = profiles
+        .iter()
+        .map(|(name, profile)| (name.clone(), rules.profile(name, profile, report)))
+        .collect();
+    rules.note_unused(sources, report);
+    let resolved = resources::resolve(resources, &profiles, report);
+    note_azure_limits(document, report);
+    let members = members.iter().map(|(name, Spanned { span, value })| {
+        let position = report.texts.position(*span);
+        (name.clone(), Member { addresses: canonical(values(value)), position })
+    });
+    let policy = Policy {
+        members: members.collect(),
+        private_prefixes: private_prefixes.as_ref().map(|prefixes| canonical(values(prefixes))),
+        profiles,
+        resources: resolved,
+        resolvers: {
+            let mut seen = BTreeSet::new();
+            resolvers.iter().map(|resolver| resolver.value).filter(|r| seen.insert(*r)).collect()
+        },
+        logging: resolve_logging(logging, report),
+        perimeter: perimeter?,
+    };
+    (!report.has_errors()).then(|| (policy, catalog.into_infos()))
+}
+
+fn resolve_perimeter(perimeter: &PerimeterDocument, report: &Report) -> Option<Perimeter> {
+    let PerimeterDocument { span, name, guid, location, public_network_access, forwarded } =
+        perimeter;
+    Some(Perimeter {
+        name: name.as_ref()?.value.clone(),
+        guid: guid.as_ref().map(|guid| guid.value),
+        location: location.as_ref().map(|location| location.value.clone()),
+        public_network_access: value_or_default(public_network_access),
+        forwarded: value_or_default(forwarded),
+        position: report.texts.position(*span),
+    })
+}
+
+fn resolve_logging(logging: &LoggingDocument, report: &Report) -> Logging {
+    let LoggingDocument { enabled_log_categories, file } = logging;
+    let mut resolved = Logging::default();
+    if let Some(categories) = enabled_log_categories {
+        resolved.enabled_log_categories =
+            categories.iter().flat_map(|categories| &categories.value).copied().collect();
+    }
+    resolved.file = file.as_ref().map(|Spanned { span, value }| -> PathBuf {
+        let policy = report.texts.path(*span);
+        policy.parent().unwrap_or(Path::new("")).join(value)
+    });
+    resolved
+}
+
+fn value_or_default<T: Copy + Default>(typed: &Option<Spanned<T>>) -> T {
+    typed.as_ref().map(|typed| typed.value).unwrap_or_default()
+}
+
+fn values(prefixes: &Prefixes) -> Vec<IpNet> {
+    prefixes.iter().map(|prefix| prefix.value).collect()
+}
+
+/// Warns of prefixes that another one of the same list covers; they are accepted once.
+fn warn_of_covered(prefixes: &Prefixes, report: &mut Report) {
+    let mut sorted: Vec<&Spanned<IpNet>> = prefixes.iter().collect();
+    // Whatever covers a prefix comes before it, and of two equal ones the first typed.
+    sorted.sort_by_key(|prefix| (prefix.value.network(), prefix.value.prefix_len(), prefix.span));
+    let mut kept: Option<&Spanned<IpNet>> = None;
+    for prefix in sorted {
+        let Some(covering) = kept.filter(|kept| kept.value.contains(&prefix.value)) else {
+            kept = Some(prefix);
+            continue;
+        };
+        let what = if covering.value == prefix.value {
+            format!("`{}` is there twice", prefix.value)
+        } else {
+            format!("`{}` is already covered by `{}`", prefix.value, covering.value)
+        };
+        report.warning(prefix.span, Refusal::new(what, "it is accepted once"));
+    }
+}
+
+fn note_azure_limits(document: &Document, report: &mut Report) {
+    let Some(perimeter) = &document.perimeter else { return };
+    let counts = [
+        ("profiles", document.profiles.len(), AZURE_PROFILES_MAX),
+        ("resources", document.resources.len(), AZURE_RESOURCES_MAX),
+    ];
+    for (things, count, max) in counts {
+        if count > max {
+            let what = format!("the perimeter has {count} {things}");
+            let why = format!("Azure recommends at most {max}; NSP has no such limit");
+            report.note(perimeter.span, Refusal::new(what, why));
+        }
+    }
+    if document.resources.is_empty() {
+        let why = "no traffic is judged by a profile";
+        report.note(perimeter.span, Refusal::new("the perimeter has no resource", why));
+    }
+}
