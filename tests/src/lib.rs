@@ -1,1 +1,16 @@
-//! Test tools.
+//! Test tools: what the tests that need the kernel, network namespaces or the whole binary are
+//! written with. No test of the product lives here.
+//!
+//! Everything that touches the kernel does so inside network namespaces that [`netns`] made; the
+//! machine's own interfaces are never used. Own tests that need root have names that start with
+//! `privileged_`, so that `cargo test -- --skip privileged_` runs anywhere.
+#![deny(unsafe_code)]
+
+pub mod agent;
+pub mod data;
+pub mod deadline;
+pub mod netns;
+pub mod packet;
+pub mod privilege;
+mod raw;
+pub mod sockets;

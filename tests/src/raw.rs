@@ -1,0 +1,121 @@
+//! The system calls that have no safe wrapper: the only file with `unsafe` in it.
+#![expect(unsafe_code, reason = "packet sockets, their control messages and TCP_INFO")]
+
+use std::{
+    io,
+    mem::{size_of, zeroed},
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+};
+
+/// A VLAN tag that the kernel took out of a frame: its type and its control field.
+pub(crate) type TakenTag = (u16, u16);
+
+/// A packet socket that sends to and sees everything on one interface of the namespace of the
+/// calling thread. `sniff` makes it see what arrives there.
+pub(crate) fn packet_socket(interface: u32, sniff: bool) -> io::Result<OwnedFd> {
+    // A socket with protocol 0 receives nothing, so nothing arrives before the bind below.
+    let flags = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: socket(2) takes no pointers.
+    let fd = check(unsafe { libc::socket(libc::AF_PACKET, flags, 0) })?;
+    // SAFETY: the call above made this descriptor and nobody else has it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    if sniff {
+        set_packet_option(&socket, libc::PACKET_AUXDATA)?;
+        set_packet_option(&socket, libc::PACKET_IGNORE_OUTGOING)?;
+    }
+    // SAFETY: all-zero bytes are a valid sockaddr_ll.
+    let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+    address.sll_family = u16::try_from(libc::AF_PACKET).expect("AF_PACKET is 17");
+    let protocol = if sniff { libc::ETH_P_ALL } else { 0 };
+    address.sll_protocol = u16::try_from(protocol).expect("ETH_P_ALL is 3").to_be();
+    address.sll_ifindex = i32::try_from(interface).expect("interface indexes are positive");
+    let length = socklen::<libc::sockaddr_ll>();
+    // SAFETY: the pointer is to a live sockaddr_ll and the length is its size.
+    check(unsafe { libc::bind(fd, (&raw const address).cast(), length) })?;
+    Ok(socket)
+}
+
+/// Makes a packet socket send past the queueing discipline, and so past TC egress.
+pub(crate) fn bypass_queueing(socket: &OwnedFd) -> io::Result<()> {
+    set_packet_option(socket, libc::PACKET_QDISC_BYPASS)
+}
+
+/// The next frame of a packet socket into `buffer`: its length and the tag taken out of it.
+pub(crate) fn receive_frame(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Option<TakenTag>)> {
+    let mut control = [0_u64; 16];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all-zero bytes are a valid msghdr.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: the message points to one live iovec over `buffer` and to `control`, with their
+    // lengths, and all three outlive the call.
+    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
+    let length = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    Ok((length, taken_tag(&message)))
+}
+
+fn taken_tag(message: &libc::msghdr) -> Option<TakenTag> {
+    // SAFETY: `message` was filled by recvmsg and its control buffer still lives.
+    let header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: CMSG_FIRSTHDR gives null or a header inside the control buffer.
+    let header = unsafe { header.as_ref() }?;
+    let is_auxdata =
+        (header.cmsg_level, header.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA);
+    if !is_auxdata {
+        return None;
+    }
+    // SAFETY: the kernel put a tpacket_auxdata behind a header of this level and type; the read
+    // is unaligned because CMSG_DATA promises no alignment.
+    let data = unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
+    let valid = data.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
+    let typed = data.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
+    valid.then_some((if typed { data.tp_vlan_tpid } else { 0x8100 }, data.tp_vlan_tci))
+}
+
+/// What the kernel knows of a TCP connection.
+pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
+    // SAFETY: all-zero bytes are a valid tcp_info.
+    let mut info: libc::tcp_info = unsafe { zeroed() };
+    let mut length = socklen::<libc::tcp_info>();
+    // SAFETY: the pointers are to a live tcp_info and to its size; a kernel with a shorter one
+    // leaves the rest zero.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(info)
+}
+
+fn set_packet_option(socket: &OwnedFd, option: i32) -> io::Result<()> {
+    let on: i32 = 1;
+    // SAFETY: the pointer is to a live i32 and the length is its size.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            option,
+            (&raw const on).cast(),
+            socklen::<i32>(),
+        )
+    })?;
+    Ok(())
+}
+
+fn socklen<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).expect("socket structures are small")
+}
+
+fn check(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
