@@ -1,0 +1,291 @@
+//! From a policy to one generation: pure, nothing here touches the kernel.
+//!
+//! ```text
+//! rules ──numbers──► pairs (prefix, rule) ──sweep──► classes ─┐
+//! rules' ports ─────► port classes ───────────────────────────┴─matrix─► cells, rows
+//! resources ────────► associations (by interned identity)
+//! ```
+//!
+//! Because it is pure, `check`, `plan` and `explain` come free, and a policy that does not fit is
+//! refused before anything is published.
+
+pub mod identities;
+pub mod limits;
+mod matrix;
+mod ports;
+mod sweep;
+
+use ipnet::IpNet;
+use nsp_common::{
+    class::{Cell, Class, PortEntry, flags as class_flags},
+    generation::{Association, Generation, PublicAccess, association, flags},
+    verdict::Direction,
+};
+
+use crate::policy::model::{
+    AccessMode, Forwarded, Fqdn, MetadataAccess, Name, Policy, PortSet, PrivateAccess,
+    PublicNetworkAccess, Selector,
+};
+use identities::Identities;
+pub use limits::{BudgetError, Sizes};
+
+/// The private ranges when the policy gives none: RFC 1918, RFC 6598, link-local, ULA.
+pub const PRIVATE_PREFIXES: [&str; 7] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// One compiled policy: exactly what the maps of one slot will hold, and what the words of the log
+/// need beside it.
+pub struct Compiled {
+    /// The header; its number is set when it is published.
+    pub header: Generation,
+    /// Associations by identity.
+    pub associations: Vec<Association>,
+    /// Port classes, and the listeners whose ports the policy names, laid out as
+    /// [`nsp_common::class::PortTable`].
+    pub ports: Vec<PortEntry>,
+    /// Classes by number.
+    pub classes: Vec<Class>,
+    /// The comb.
+    pub cells: Vec<Cell>,
+    /// Rows of rule numbers.
+    pub rows: Vec<u32>,
+    /// Identities of rules by number; the first is none.
+    pub rules: Vec<u32>,
+    /// Classes of names by identity.
+    pub names: Vec<u32>,
+    /// Address classes by prefix: a prefix stands for what no longer one covers.
+    pub prefixes: Vec<(IpNet, u32)>,
+    /// The names to resolve, with their identities.
+    pub fqdns: Vec<(u32, Fqdn)>,
+    /// The resources, with their associations' identities.
+    pub resources: Vec<BoundResource>,
+    /// What it takes.
+    pub sizes: Sizes,
+}
+
+/// A resource and its association.
+#[derive(Clone, Debug)]
+pub struct BoundResource {
+    /// Its name.
+    pub name: Name,
+    /// Identity of the association.
+    pub association: u16,
+    /// What on this host it is.
+    pub selector: Selector,
+}
+
+/// One access rule on its way to a number.
+struct NumberedRule<'a> {
+    lane: u32,
+    identity: u32,
+    ports: &'a PortSet,
+    prefixes: &'a [IpNet],
+    fqdns: &'a [Fqdn],
+}
+
+/// Compiles a policy.
+///
+/// # Errors
+/// [`BudgetError`] names the table that would be too large and the limit it breaks.
+pub fn compile(policy: &Policy, identities: &mut Identities) -> Result<Compiled, BudgetError> {
+    let rules = number_rules(policy, identities);
+    let port_classes = ports::PortClasses::of(rules.iter().map(|rule| rule.ports))?;
+    let mut sweep = sweep::Sweep::default();
+    let mut pairs = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let number = index as u32 + 1;
+        pairs.extend(rule.prefixes.iter().map(|prefix| (*prefix, number)));
+    }
+    pairs.extend(private_prefixes(policy).map(|prefix| (prefix, sweep::PRIVATE)));
+    for member in policy.members.values() {
+        pairs.extend(member.addresses.iter().map(|prefix| (*prefix, sweep::MEMBER)));
+    }
+    let prefix_count = pairs.len();
+    let prefixes = sweep.prefixes(pairs);
+
+    let mut fqdns: Vec<(u32, Fqdn)> = Vec::new();
+    let mut names: Vec<u32> = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        for fqdn in rule.fqdns {
+            let identity = identities.name(fqdn.as_str());
+            names.resize(names.len().max(identity as usize + 1), 0);
+            let held = names[identity as usize];
+            names[identity as usize] = sweep.extend(held, &[index as u32 + 1]);
+            if !fqdns.iter().any(|(known, _)| *known == identity) {
+                fqdns.push((identity, fqdn.clone()));
+            }
+        }
+    }
+
+    let none = matrix::RuleOf { lane: 0, ports: &PortSet::Any };
+    let rules_by_number: Vec<matrix::RuleOf<'_>> = std::iter::once(none)
+        .chain(rules.iter().map(|rule| matrix::RuleOf { lane: rule.lane, ports: rule.ports }))
+        .collect();
+    let matrix = matrix::Matrix::build(sweep.sets(), &rules_by_number, &port_classes)?;
+    let classes = matrix
+        .first_cells
+        .iter()
+        .zip(sweep.sets())
+        .map(|(cells, set)| Class { cells: *cells, flags: class_bits(set), _pad: 0 })
+        .collect();
+    let rule_identities =
+        std::iter::once(0).chain(rules.iter().map(|rule| rule.identity)).collect::<Vec<u32>>();
+
+    let mut compiled = Compiled {
+        header: Generation { row_length: port_classes.count(), ..header(policy) },
+        associations: Vec::new(),
+        ports: port_classes.table(),
+        classes,
+        cells: matrix.cells,
+        rows: matrix.rows,
+        rules: rule_identities,
+        names,
+        prefixes,
+        fqdns,
+        resources: Vec::new(),
+        sizes: Sizes::default(),
+    };
+    if !compiled.fqdns.is_empty() {
+        compiled.header.flags |= flags::BY_NAME;
+    }
+    associate(policy, identities, &mut compiled);
+    compiled.sizes = Sizes::of(&compiled, prefix_count, port_classes.count());
+    compiled.sizes.check()?;
+    Ok(compiled)
+}
+
+/// The private ranges in force.
+fn private_prefixes(policy: &Policy) -> impl Iterator<Item = IpNet> {
+    policy.private_prefixes.clone().unwrap_or_else(|| {
+        PRIVATE_PREFIXES.iter().map(|text| text.parse().expect("a constant prefix")).collect()
+    })
+    .into_iter()
+}
+
+/// Rules in the order of their numbers: profile, direction, name. The maps are ordered already.
+fn number_rules<'a>(policy: &'a Policy, identities: &mut Identities) -> Vec<NumberedRule<'a>> {
+    let mut rules = Vec::new();
+    for (index, (profile_name, profile)) in policy.profiles.iter().enumerate() {
+        let profile_number = index as u16;
+        for (name, rule) in &profile.inbound {
+            rules.push(NumberedRule {
+                lane: nsp_common::class::lane(profile_number, false),
+                identity: identities.rule(profile_name, Direction::Inbound, name),
+                ports: &rule.ports,
+                prefixes: &rule.prefixes,
+                fqdns: &[],
+            });
+        }
+        for (name, rule) in &profile.outbound {
+            rules.push(NumberedRule {
+                lane: nsp_common::class::lane(profile_number, true),
+                identity: identities.rule(profile_name, Direction::Outbound, name),
+                ports: &rule.ports,
+                prefixes: &rule.prefixes,
+                fqdns: &rule.fqdns,
+            });
+        }
+    }
+    rules
+}
+
+fn class_bits(set: &[u32]) -> u16 {
+    let mut bits = 0;
+    if set.contains(&sweep::PRIVATE) {
+        bits |= class_flags::PRIVATE;
+    }
+    if set.contains(&sweep::MEMBER) {
+        bits |= class_flags::MEMBER;
+    }
+    bits
+}
+
+/// The part of the header that the perimeter's own keys give.
+fn header(policy: &Policy) -> Generation {
+    let public_access = match policy.perimeter.public_network_access {
+        PublicNetworkAccess::Enabled => PublicAccess::Enabled,
+        PublicNetworkAccess::Transition => PublicAccess::Transition,
+        PublicNetworkAccess::SecuredByPerimeter => PublicAccess::SecuredByPerimeter,
+    };
+    Generation {
+        flags: match policy.perimeter.forwarded {
+            Forwarded::Host => 0,
+            Forwarded::Pass => flags::PASS_FORWARDED,
+        },
+        public_access: public_access as u8,
+        ..Generation::default()
+    }
+}
+
+/// Gives every resource its association and the ports that the policy names their listeners.
+fn associate(policy: &Policy, identities: &mut Identities, compiled: &mut Compiled) {
+    for (name, resource) in &policy.resources {
+        let identity = identities.association(name);
+        let profile_number =
+            policy.profiles.keys().position(|profile| *profile == resource.profile).unwrap_or(0);
+        let profile = policy.profile_of(resource);
+        let mut bits = association::PRESENT;
+        if resource.inbound_mode == AccessMode::Enforced {
+            bits |= association::ENFORCED_INBOUND;
+            compiled.header.flags |= flags::ENFORCED_INBOUND;
+        }
+        if resource.outbound_mode == AccessMode::Enforced {
+            bits |= association::ENFORCED_OUTBOUND;
+            compiled.header.flags |= flags::ENFORCED_OUTBOUND;
+        }
+        if profile.private == PrivateAccess::Rules {
+            bits |= association::PRIVATE_BY_RULES;
+        }
+        if profile.metadata == MetadataAccess::Deny {
+            bits |= association::METADATA_DENIED;
+        }
+        let at = usize::from(identity);
+        if compiled.associations.len() <= at {
+            compiled.associations.resize(at + 1, Association::default());
+        }
+        compiled.associations[at] = Association {
+            cut_before_ns: identities.cut_before_ns(identity),
+            profile: profile_number as u16,
+            flags: bits,
+            _pad: 0,
+        };
+        select(&resource.selector, identity, compiled);
+        compiled.resources.push(BoundResource {
+            name: name.clone(),
+            association: identity,
+            selector: resource.selector.clone(),
+        });
+    }
+}
+
+/// The part of a selector that needs no knowledge of the host.
+fn select(selector: &Selector, identity: u16, compiled: &mut Compiled) {
+    let part = match selector {
+        Selector::Host => {
+            compiled.header.host = identity;
+            return;
+        }
+        Selector::Part(part) => part,
+    };
+    if part.address.is_some() {
+        compiled.header.flags |= flags::BY_ADDRESS;
+    }
+    if part.interface.is_some() {
+        compiled.header.flags |= flags::BY_INTERFACE;
+    }
+    if part.process.is_some() {
+        compiled.header.flags |= flags::BY_CGROUP;
+    }
+    if part.address.is_none() {
+        for range in &part.ports {
+            ports::listen(&mut compiled.ports, range, identity);
+        }
+    }
+}

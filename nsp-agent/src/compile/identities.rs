@@ -1,0 +1,101 @@
+//! Interned identities: numbers that outlive a generation.
+//!
+//! Conversations in the kernel hold them, so a number is never given to another thing while a live
+//! map may still hold it. They are persisted with the agent's state and only ever grow.
+
+use std::collections::BTreeMap;
+
+use nsp_common::verdict::Direction;
+use serde::{Deserialize, Serialize};
+
+/// What is interned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identities {
+    associations: BTreeMap<String, u16>,
+    rules: BTreeMap<String, u32>,
+    names: BTreeMap<String, u32>,
+    /// Instants of strict applies by association, coarse monotonic ns of this boot.
+    #[serde(default)]
+    cuts: BTreeMap<u16, u64>,
+}
+
+impl Identities {
+    /// The identity of a resource's association.
+    pub fn association(&mut self, resource: impl AsRef<str>) -> u16 {
+        let next = self.associations.len() as u16 + 1;
+        *self.associations.entry(resource.as_ref().to_owned()).or_insert(next)
+    }
+
+    /// The identity of an access rule.
+    pub fn rule(
+        &mut self,
+        profile: impl AsRef<str>,
+        direction: Direction,
+        rule: impl AsRef<str>,
+    ) -> u32 {
+        let key = format!("{}/{}/{}", profile.as_ref(), direction.name(), rule.as_ref());
+        let next = self.rules.len() as u32 + 1;
+        *self.rules.entry(key).or_insert(next)
+    }
+
+    /// The identity of a name.
+    pub fn name(&mut self, name: &str) -> u32 {
+        let next = self.names.len() as u32 + 1;
+        *self.names.entry(name.to_owned()).or_insert(next)
+    }
+
+    /// Conversations of an association opened before this are not kept when it is enforced.
+    pub fn cut_before_ns(&self, association: u16) -> u64 {
+        self.cuts.get(&association).copied().unwrap_or(0)
+    }
+
+    /// Ends keeping for what is open now.
+    pub fn cut(&mut self, association: u16, now_ns: u64) {
+        self.cuts.insert(association, now_ns);
+    }
+
+    /// Every association by identity.
+    pub fn associations(&self) -> impl Iterator<Item = (u16, &str)> {
+        self.associations.iter().map(|(name, number)| (*number, name.as_str()))
+    }
+
+    /// Every rule by identity: profile, direction, name.
+    pub fn rules(&self) -> impl Iterator<Item = (u32, &str, &str, &str)> {
+        self.rules.iter().filter_map(|(key, number)| {
+            let mut parts = key.splitn(3, '/');
+            Some((*number, parts.next()?, parts.next()?, parts.next()?))
+        })
+    }
+
+    /// Every name by identity.
+    pub fn names(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.names.iter().map(|(name, number)| (*number, name.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_stays_and_is_never_given_twice() {
+        let mut identities = Identities::default();
+        let web = identities.association("web");
+        let database = identities.association("database");
+        assert_ne!(web, database);
+        assert_eq!(identities.association("web"), web);
+        let json = serde_json::to_string(&identities).unwrap();
+        let mut again: Identities = serde_json::from_str(&json).unwrap();
+        assert_eq!(again.association("database"), database);
+        assert_eq!(again.association("queue"), 3);
+    }
+
+    #[test]
+    fn rules_of_the_two_directions_are_not_confused() {
+        let mut identities = Identities::default();
+        let inbound = identities.rule("p", Direction::Inbound, "r");
+        assert_ne!(inbound, identities.rule("p", Direction::Outbound, "r"));
+        assert!(identities.rules().any(|rule| rule == (inbound, "p", "Inbound", "r")));
+    }
+}

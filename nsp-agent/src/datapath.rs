@@ -1,0 +1,177 @@
+//! The kernel side as the agent holds it: the only folder that imports aya.
+//!
+//! [`Datapath::load`] puts the programs and maps into the kernel with room for a policy,
+//! [`Datapath::publish`] writes a compiled generation into a slot that nobody reads and makes it
+//! the current one by a single store, [`attach::Attachments`] hooks the programs to devices.
+//!
+//! **Invariant:** a failed load, publish or attach leaves what was in force in force.
+
+pub mod attach;
+mod dry_run;
+mod live;
+mod mapped;
+mod object;
+mod publish;
+mod read;
+
+use std::io;
+
+use aya::{Ebpf, maps::MapError, programs::ProgramError};
+use nsp_common::generation::SLOTS;
+
+use mapped::Mapped;
+pub use object::{Capacities, OBJECT};
+pub use read::{Counters, Drained, FlowEntry};
+
+/// What can go wrong between the agent and the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// The binary was built without the kernel programs.
+    #[error("this binary carries no kernel programs; build it with `cargo xtask build`")]
+    NoObject,
+    /// The object was refused.
+    #[error("cannot load the kernel programs")]
+    Load(#[source] aya::EbpfError),
+    /// One program was refused.
+    #[error("the kernel refuses program {program}")]
+    Program {
+        /// Its name.
+        program: String,
+        /// What the kernel says, with the verifier's log.
+        #[source]
+        source: ProgramError,
+    },
+    /// A map could not be used.
+    #[error("cannot {operation} map {map}")]
+    Map {
+        /// What was tried.
+        operation: &'static str,
+        /// Its name.
+        map: &'static str,
+        /// Why.
+        #[source]
+        source: MapError,
+    },
+    /// A map could not be mapped into memory.
+    #[error("cannot map {map} into memory")]
+    Mmap {
+        /// Its name.
+        map: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A table of the policy is larger than its map.
+    #[error("the policy needs {needed} {table}, this datapath was loaded with room for {capacity}; restart the agent to load it with more")]
+    Capacity {
+        /// The table.
+        table: &'static str,
+        /// What the policy needs.
+        needed: usize,
+        /// What there is.
+        capacity: usize,
+    },
+    /// A program could not be attached.
+    #[error("cannot attach {program} to {interface}")]
+    Attach {
+        /// Which program.
+        program: &'static str,
+        /// The device.
+        interface: String,
+        /// Why.
+        #[source]
+        source: ProgramError,
+    },
+    /// The dry run gave no answer.
+    #[error("the kernel program gave no answer to the dry run")]
+    NoAnswer,
+}
+
+/// The loaded programs and maps.
+pub struct Datapath {
+    ebpf: Ebpf,
+    capacities: Capacities,
+    control: Mapped,
+    generations: Mapped,
+    associations: Mapped,
+    ports: Mapped,
+    classes: Mapped,
+    cells: Mapped,
+    rows: Mapped,
+    rules: Mapped,
+    name_classes: Mapped,
+    tries: publish::Tries,
+    live: live::LiveTables,
+    records: read::RecordTables,
+    counters: read::CounterTable,
+    /// The slot in force and the number of its generation.
+    current: Option<(u32, u32)>,
+    /// Number of the generation built last.
+    last_number: u32,
+}
+
+impl Datapath {
+    /// Loads programs and maps, with room for at least `capacities`. Nothing is attached and no
+    /// policy is in force.
+    ///
+    /// # Errors
+    /// [`DatapathError`]; nothing is left in the kernel.
+    pub fn load(capacities: Capacities) -> Result<Self, DatapathError> {
+        let mut ebpf = object::load(&capacities)?;
+        let slots = SLOTS as usize;
+        let mut map = |name, entries, value| Mapped::new(&mut ebpf, name, entries, value);
+        Ok(Self {
+            control: map("CONTROL", 1, 16)?,
+            generations: map("GENERATIONS", slots, 16)?,
+            associations: map(
+                "ASSOCIATIONS",
+                slots * nsp_common::generation::ASSOCIATIONS_MAX as usize,
+                16,
+            )?,
+            ports: map("PORTS", slots, size_of::<nsp_common::class::PortTable>())?,
+            classes: map("CLASSES", slots * capacities.classes, 8)?,
+            cells: map("CELLS", slots * capacities.cells, 8)?,
+            rows: map("ROWS", slots * capacities.rows, 4)?,
+            rules: map("RULES", slots * capacities.rules, 4)?,
+            name_classes: map("NAME_CLASSES", slots * capacities.names, 4)?,
+            tries: publish::Tries::new(&mut ebpf)?,
+            live: live::LiveTables::new(&mut ebpf)?,
+            records: read::RecordTables::new(&mut ebpf)?,
+            counters: read::CounterTable::new(&mut ebpf)?,
+            ebpf,
+            capacities,
+            current: None,
+            last_number: 0,
+        })
+    }
+
+    /// Number of the generation in force, if there is one.
+    pub fn generation(&self) -> Option<u32> {
+        self.current.map(|(_, number)| number)
+    }
+
+    /// Instructions the verifier walked, by program (kernel 5.16 and later).
+    pub fn verified_instructions(&self) -> Vec<(String, u32)> {
+        let count = |program: &aya::programs::Program| {
+            program.info().ok().and_then(|info| info.verified_instruction_count())
+        };
+        self.ebpf
+            .programs()
+            .filter_map(|(name, program)| Some((name.to_owned(), count(program)?)))
+            .collect()
+    }
+}
+
+/// Takes a map out of the object as type `T`.
+fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError>
+where
+    T: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    let missing = || DatapathError::Map {
+        operation: "find",
+        map: name,
+        source: MapError::InvalidName { name: name.to_owned() },
+    };
+    let map = ebpf.take_map(name).ok_or_else(missing)?;
+    T::try_from(map).map_err(|source| DatapathError::Map { operation: "open", map: name, source })
+}

@@ -1,0 +1,75 @@
+//! Asking the running programs what they would do, without doing it.
+
+use std::mem::size_of;
+
+use aya::{
+    TestRun as _,
+    programs::{Program, SchedClassifier, TestRunOptions},
+};
+use nsp_common::explain::{Answer, Question};
+
+use super::{Datapath, DatapathError};
+
+const PROGRAM: &str = "nsp_explain";
+
+impl Datapath {
+    /// What the programs would decide of a described packet, by the maps as they are now.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn explain(&self, question: &Question) -> Result<Answer, DatapathError> {
+        let failed = |source| DatapathError::Program { program: PROGRAM.to_owned(), source };
+        let program: &SchedClassifier = self
+            .ebpf
+            .program(PROGRAM)
+            .ok_or(DatapathError::NoAnswer)?
+            .try_into()
+            .map_err(failed)?;
+        let data_in = question.to_bytes();
+        let mut data_out = vec![0; data_in.len()];
+        let options = TestRunOptions {
+            data_in: Some(&data_in),
+            data_out: Some(&mut data_out),
+            ..TestRunOptions::new()
+        };
+        program.test_run(options).map_err(failed)?;
+        Answer::from_bytes(&data_out[..size_of::<Answer>()]).ok_or(DatapathError::NoAnswer)
+    }
+
+    /// Runs one of the programs on a frame, for real: counters, records and conversations change.
+    /// Answers the action code. The frame seems to come in by device `ifindex`, which must be one
+    /// of the caller's network namespace.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn run(&self, program: &str, frame: &[u8], ifindex: u32) -> Result<u32, DatapathError> {
+        let failed = |source| DatapathError::Program { program: program.to_owned(), source };
+        let loaded = self.ebpf.program(program).ok_or(DatapathError::NoAnswer)?;
+        let result = match loaded {
+            Program::Xdp(xdp) => {
+                // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue, egress.
+                let context: Vec<u8> = [0, frame.len() as u32, 0, ifindex, 0, 0]
+                    .iter()
+                    .flat_map(|word| word.to_ne_bytes())
+                    .collect();
+                xdp.test_run(TestRunOptions {
+                    data_in: Some(frame),
+                    ctx_in: Some(&context),
+                    ..TestRunOptions::new()
+                })
+            }
+            Program::SchedClassifier(classifier) => {
+                // struct __sk_buff; the test run accepts a device index (offset 40), no more.
+                let mut context = vec![0; 192];
+                context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
+                classifier.test_run(TestRunOptions {
+                    data_in: Some(frame),
+                    ctx_in: Some(&context),
+                    ..TestRunOptions::new()
+                })
+            }
+            _ => return Err(DatapathError::NoAnswer),
+        };
+        Ok(result.map_err(failed)?.return_value)
+    }
+}

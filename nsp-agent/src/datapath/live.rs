@@ -1,0 +1,203 @@
+//! Tables that follow the host, not the policy: routes, devices, resolvers, learned addresses; and
+//! the selectors that only the host can resolve.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::Hash,
+};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{
+        HashMap, MapData, MapError,
+        lpm_trie::{Key, LpmTrie},
+    },
+};
+use ipnet::IpNet;
+use nsp_common::{
+    address::Address, class::port_index, learned::Learned, link::Link, selector::Selector,
+};
+
+use super::{Datapath, DatapathError, take};
+
+/// The live maps, each with what the agent last wrote: it is the only writer.
+pub(super) struct LiveTables {
+    selectors: Synced<Selector, u32>,
+    endpoints: Synced<Address, u32>,
+    links: Synced<u32, Link>,
+    learned_v4: HashMap<MapData, [u8; 4], Learned>,
+    learned_v6: HashMap<MapData, [u8; 16], Learned>,
+    routes_v4: LpmTrie<MapData, [u8; 4], [u32; 2]>,
+    routes_v6: LpmTrie<MapData, [u8; 16], [u32; 2]>,
+    routes: BTreeMap<IpNet, u64>,
+}
+
+/// A hash map that is made equal to a wanted content by the fewest changes.
+struct Synced<K: Pod, V: Pod> {
+    name: &'static str,
+    map: HashMap<MapData, K, V>,
+    held: std::collections::HashMap<K, V>,
+}
+
+impl<K: Pod + Eq + Hash, V: Pod + PartialEq> Synced<K, V> {
+    fn new(ebpf: &mut Ebpf, name: &'static str) -> Result<Self, DatapathError> {
+        Ok(Self { name, map: take(ebpf, name)?, held: Default::default() })
+    }
+
+    /// Makes the part of the map that `owns` names equal to `wanted`. Adds what is new before it
+    /// removes what is gone, so that nothing wanted is ever absent.
+    fn sync(
+        &mut self,
+        wanted: &[(K, V)],
+        owns: impl Fn(&K) -> bool,
+    ) -> Result<(), DatapathError> {
+        let failed = |operation, map| {
+            move |source: MapError| DatapathError::Map { operation, map, source }
+        };
+        for (key, value) in wanted {
+            if self.held.get(key) != Some(value) {
+                self.map.insert(key, value, 0).map_err(failed("write", self.name))?;
+                self.held.insert(*key, *value);
+            }
+        }
+        let kept: HashSet<&K> = wanted.iter().map(|(key, _)| key).collect();
+        let stale: Vec<K> =
+            self.held.keys().filter(|key| owns(key) && !kept.contains(key)).copied().collect();
+        for key in stale {
+            self.map.remove(&key).map_err(failed("remove from", self.name))?;
+            self.held.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+impl LiveTables {
+    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
+        Ok(Self {
+            selectors: Synced::new(ebpf, "SELECTORS")?,
+            endpoints: Synced::new(ebpf, "ENDPOINTS")?,
+            links: Synced::new(ebpf, "LINKS")?,
+            learned_v4: take(ebpf, "LEARNED_V4")?,
+            learned_v6: take(ebpf, "LEARNED_V6")?,
+            routes_v4: take(ebpf, "ROUTES_V4")?,
+            routes_v6: take(ebpf, "ROUTES_V6")?,
+            routes: BTreeMap::new(),
+        })
+    }
+
+    /// Makes the selectors of one slot equal to `wanted`.
+    pub(super) fn select(
+        &mut self,
+        slot: u32,
+        wanted: &[(Selector, u32)],
+    ) -> Result<(), DatapathError> {
+        self.selectors.sync(wanted, |selector| u32::from(selector.slot) == slot)
+    }
+}
+
+impl Datapath {
+    /// Makes the selectors of the generation in force equal to what the host resolves them to.
+    /// `selectors` are given the slot by this call.
+    ///
+    /// # Errors
+    /// When the kernel refuses an entry.
+    pub fn select(&mut self, selectors: &[(Selector, u16)]) -> Result<(), DatapathError> {
+        let Some((slot, _)) = self.current else { return Ok(()) };
+        let wanted: Vec<(Selector, u32)> = selectors
+            .iter()
+            .map(|(selector, association)| {
+                (Selector { slot: slot as u8, ..*selector }, u32::from(*association))
+            })
+            .collect();
+        self.live.select(slot, &wanted)
+    }
+
+    /// Writes one port's entry of the generation in force: a listener came or went.
+    pub fn set_port(&mut self, protocol: u8, port: u16, entry: nsp_common::class::PortEntry) {
+        let Some((slot, _)) = self.current else { return };
+        self.ports.write_into(slot as usize, port_index(protocol, port), &[entry]);
+    }
+
+    /// Makes the endpoint table equal to `endpoints` (bits of [`nsp_common::link::endpoint`]).
+    ///
+    /// # Errors
+    /// When the kernel refuses an entry.
+    pub fn set_endpoints(&mut self, endpoints: &[(Address, u32)]) -> Result<(), DatapathError> {
+        self.live.endpoints.sync(endpoints, |_| true)
+    }
+
+    /// Makes the device table equal to `links`, by index.
+    ///
+    /// # Errors
+    /// When the kernel refuses an entry.
+    pub fn set_links(&mut self, links: &[(u32, Link)]) -> Result<(), DatapathError> {
+        self.live.links.sync(links, |_| true)
+    }
+
+    /// Makes the reverse-path tables equal to `routes`: prefix and link groups.
+    ///
+    /// # Errors
+    /// When the kernel refuses an entry.
+    pub fn set_routes(&mut self, routes: &[(IpNet, u64)]) -> Result<(), DatapathError> {
+        let wanted: BTreeMap<IpNet, u64> = routes.iter().copied().collect();
+        let live = &mut self.live;
+        let failed = |source| DatapathError::Map { operation: "write", map: "ROUTES", source };
+        for (prefix, groups) in &wanted {
+            if live.routes.get(prefix) == Some(groups) {
+                continue;
+            }
+            let length = u32::from(prefix.prefix_len());
+            let halves = [*groups as u32, (*groups >> 32) as u32];
+            match prefix {
+                IpNet::V4(net) => {
+                    live.routes_v4.insert(&Key::new(length, net.network().octets()), halves, 0)
+                }
+                IpNet::V6(net) => {
+                    live.routes_v6.insert(&Key::new(length, net.network().octets()), halves, 0)
+                }
+            }
+            .map_err(failed)?;
+        }
+        for prefix in live.routes.keys().filter(|prefix| !wanted.contains_key(prefix)) {
+            let length = u32::from(prefix.prefix_len());
+            match prefix {
+                IpNet::V4(net) => {
+                    live.routes_v4.remove(&Key::new(length, net.network().octets()))
+                }
+                IpNet::V6(net) => {
+                    live.routes_v6.remove(&Key::new(length, net.network().octets()))
+                }
+            }
+            .map_err(failed)?;
+        }
+        live.routes = wanted;
+        Ok(())
+    }
+
+    /// Writes the names of one address, or takes it out when there are none.
+    ///
+    /// # Errors
+    /// When the kernel refuses the entry.
+    pub fn set_learned(
+        &mut self,
+        address: std::net::IpAddr,
+        learned: Option<&Learned>,
+    ) -> Result<(), DatapathError> {
+        let live = &mut self.live;
+        let gone = |result| match result {
+            Err(MapError::KeyNotFound) => Ok(()),
+            other => other,
+        };
+        match (address, learned) {
+            (std::net::IpAddr::V4(v4), Some(learned)) => {
+                live.learned_v4.insert(v4.octets(), learned, 0)
+            }
+            (std::net::IpAddr::V4(v4), None) => gone(live.learned_v4.remove(&v4.octets())),
+            (std::net::IpAddr::V6(v6), Some(learned)) => {
+                live.learned_v6.insert(v6.octets(), learned, 0)
+            }
+            (std::net::IpAddr::V6(v6), None) => gone(live.learned_v6.remove(&v6.octets())),
+        }
+        .map_err(|source| DatapathError::Map { operation: "write", map: "LEARNED", source })
+    }
+}

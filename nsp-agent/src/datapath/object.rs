@@ -1,0 +1,82 @@
+//! The embedded object: sizes, globals, load.
+
+use aya::{Ebpf, EbpfLoader, programs::Program};
+use nsp_common::generation::SLOTS;
+
+use super::DatapathError;
+use crate::compile::Sizes;
+
+/// The kernel programs, as `cargo xtask build` made them; empty in a build without them.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nsp.bpf"));
+
+/// Room per slot, in entries. Frozen when the maps are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacities {
+    /// Address and name classes.
+    pub classes: usize,
+    /// Cells of the comb.
+    pub cells: usize,
+    /// Rule numbers.
+    pub rows: usize,
+    /// Rules.
+    pub rules: usize,
+    /// Names.
+    pub names: usize,
+    /// Conversations both ends of which have spoken, IPv4; a quarter of it for IPv6.
+    pub flows: u32,
+    /// Access records of one epoch.
+    pub records: u32,
+}
+
+impl Capacities {
+    /// Room for a policy and for what it will grow to: twice as much, and never too little for a
+    /// small one to become a middling one.
+    pub fn for_sizes(sizes: &Sizes) -> Self {
+        let room = |needed: usize, least: usize| (needed * 2).next_power_of_two().max(least);
+        Self {
+            classes: room(sizes.classes, 4096),
+            cells: room(sizes.cells, 8192),
+            rows: room(sizes.rows, 8192),
+            rules: room(sizes.rules, 2048),
+            names: room(sizes.names, 2048),
+            flows: 1 << 18,
+            records: 1 << 14,
+        }
+    }
+}
+
+/// Loads the object and every program.
+pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
+    if OBJECT.is_empty() {
+        return Err(DatapathError::NoObject);
+    }
+    let Capacities { classes, cells, rows, rules, names, flows, records } = *capacities;
+    let slots = |entries: usize| SLOTS * entries as u32;
+    let globals = [classes as u32, cells as u32, rows as u32, rules as u32, names as u32];
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("CLASS_CAPACITY", &globals[0], true)
+        .override_global("CELL_CAPACITY", &globals[1], true)
+        .override_global("ROW_CAPACITY", &globals[2], true)
+        .override_global("RULE_CAPACITY", &globals[3], true)
+        .override_global("NAME_CAPACITY", &globals[4], true)
+        .map_max_entries("CLASSES", slots(classes))
+        .map_max_entries("CELLS", slots(cells))
+        .map_max_entries("ROWS", slots(rows))
+        .map_max_entries("RULES", slots(rules))
+        .map_max_entries("NAME_CLASSES", slots(names))
+        .map_max_entries("FLOWS_V4", flows)
+        .map_max_entries("FLOWS_V6", flows / 4)
+        .map_max_entries("RECORDS_EVEN", records)
+        .map_max_entries("RECORDS_ODD", records);
+    let mut ebpf = loader.load(OBJECT).map_err(DatapathError::Load)?;
+    for (name, program) in ebpf.programs_mut() {
+        let loaded = match program {
+            Program::Xdp(program) => program.load(),
+            Program::SchedClassifier(program) => program.load(),
+            _ => Ok(()),
+        };
+        loaded.map_err(|source| DatapathError::Program { program: name.to_owned(), source })?;
+    }
+    Ok(ebpf)
+}

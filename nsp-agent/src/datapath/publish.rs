@@ -1,0 +1,163 @@
+//! Publishing a generation: fill a slot that nobody reads, wait, change one word.
+
+use aya::{
+    Ebpf, Pod,
+    maps::{
+        ArrayOfMaps, MapData, MapError,
+        lpm_trie::{Key, LpmTrie},
+    },
+};
+use ipnet::IpNet;
+use nsp_common::generation::{ASSOCIATIONS_MAX, Current, Generation, SLOTS};
+
+use super::{Datapath, DatapathError, mapped::Mapped, take};
+use crate::compile::Compiled;
+
+/// Tries to insert one prefix. The kernel's allocator can refuse for a moment although there is
+/// memory (kernel 6.14 and later, `bpf_mem_alloc`).
+const INSERT_TRIES: u32 = 200;
+/// `BPF_F_NO_PREALLOC`, which tries insist on.
+const NO_PREALLOC: u32 = 1;
+
+type TrieV4 = LpmTrie<MapData, [u8; 4], u32>;
+type TrieV6 = LpmTrie<MapData, [u8; 16], u32>;
+
+/// The address tries, one of each family a slot.
+pub(super) struct Tries {
+    v4: ArrayOfMaps<MapData, TrieV4>,
+    v6: ArrayOfMaps<MapData, TrieV6>,
+    /// An empty trie for slot zero.
+    idle: Option<TrieV4>,
+}
+
+impl Tries {
+    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
+        Ok(Self { v4: take(ebpf, "ADDRESSES_V4")?, v6: take(ebpf, "ADDRESSES_V6")?, idle: None })
+    }
+
+    /// Fills fresh tries and puts them into a slot. The kernel waits a grace period in each update
+    /// of a map of maps, so afterwards no program looks at what was there before.
+    fn fill(&mut self, slot: u32, prefixes: &[(IpNet, u32)]) -> Result<(), DatapathError> {
+        let count = |v6: bool| {
+            let of_family =
+                prefixes.iter().filter(|(prefix, _)| matches!(prefix, IpNet::V6(_)) == v6);
+            (of_family.count() as u32).max(1)
+        };
+        let failed = |map| move |source| DatapathError::Map { operation: "fill", map, source };
+        let mut v4 = TrieV4::create(count(false), NO_PREALLOC).map_err(failed("ADDRESSES_V4"))?;
+        let mut v6 = TrieV6::create(count(true), NO_PREALLOC).map_err(failed("ADDRESSES_V6"))?;
+        for (prefix, class) in prefixes {
+            let length = u32::from(prefix.prefix_len());
+            match prefix {
+                IpNet::V4(net) => insert(&mut v4, &Key::new(length, net.network().octets()), *class)
+                    .map_err(failed("ADDRESSES_V4"))?,
+                IpNet::V6(net) => insert(&mut v6, &Key::new(length, net.network().octets()), *class)
+                    .map_err(failed("ADDRESSES_V6"))?,
+            }
+        }
+        self.v4.set(slot, &v4, 0).map_err(failed("ADDRESSES_V4"))?;
+        self.v6.set(slot, &v6, 0).map_err(failed("ADDRESSES_V6"))?;
+        Ok(())
+    }
+
+    /// Waits until no program runs that began before this call: updating a map of maps does
+    /// (kernel/bpf/syscall.c, maybe_wait_bpf_programs). Slot zero is never looked up.
+    pub(super) fn grace(&mut self) -> Result<(), DatapathError> {
+        let failed = |source| DatapathError::Map { operation: "wait on", map: "ADDRESSES_V4", source };
+        if self.idle.is_none() {
+            self.idle = Some(TrieV4::create(1, NO_PREALLOC).map_err(failed)?);
+        }
+        match &self.idle {
+            Some(idle) => self.v4.set(0, idle, 0).map_err(failed),
+            None => Ok(()),
+        }
+    }
+}
+
+fn insert<K: Pod>(
+    trie: &mut LpmTrie<MapData, K, u32>,
+    key: &Key<K>,
+    class: u32,
+) -> Result<(), MapError> {
+    let mut left = INSERT_TRIES;
+    loop {
+        match trie.insert(key, class, 0) {
+            Err(MapError::SyscallError(error))
+                if left > 0 && error.io_error.raw_os_error() == Some(libc::ENOMEM) =>
+            {
+                left -= 1;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            result => return result,
+        }
+    }
+}
+
+impl Datapath {
+    /// Makes a compiled policy the one in force; answers its generation's number.
+    ///
+    /// # Errors
+    /// When it does not fit or the kernel refuses a prefix; the generation in force stays.
+    pub fn publish(&mut self, compiled: &Compiled) -> Result<u32, DatapathError> {
+        self.check_capacity(compiled)?;
+        let slot = self.free_slot();
+        let number = self.last_number + 1;
+        // First the empty header: whoever still holds this slot's number from long ago finds none.
+        self.generations.write(slot as usize, &[Generation::default()]);
+        self.tries.fill(slot, &compiled.prefixes)?;
+        self.write_tables(slot as usize, compiled);
+        self.live.select(slot, &[])?;
+        let header = Generation { number, ..compiled.header };
+        self.generations.write(slot as usize, &[header]);
+        self.control.store(0, 0, Current::confirmed(slot as u8).0);
+        self.current = Some((slot, number));
+        self.last_number = number;
+        Ok(number)
+    }
+
+    /// Waits until no program runs that began before this call.
+    pub(super) fn grace(&mut self) -> Result<(), DatapathError> {
+        self.tries.grace()
+    }
+
+    /// The slot after the current one. Slot zero stays empty for ever: it is what "nothing
+    /// published" points at.
+    fn free_slot(&self) -> u32 {
+        let current = self.current.map_or(0, |(slot, _)| slot);
+        1 + current % (SLOTS - 1)
+    }
+
+    fn write_tables(&mut self, slot: usize, compiled: &Compiled) {
+        let room = ASSOCIATIONS_MAX as usize;
+        self.associations.clear(slot * room, room);
+        self.associations.write(slot * room, &compiled.associations);
+        self.ports.write_into(slot, 0, &compiled.ports);
+        let part = |map: &mut Mapped, capacity: usize| map.clear(slot * capacity, capacity);
+        part(&mut self.classes, self.capacities.classes);
+        part(&mut self.cells, self.capacities.cells);
+        part(&mut self.rows, self.capacities.rows);
+        part(&mut self.rules, self.capacities.rules);
+        part(&mut self.name_classes, self.capacities.names);
+        self.classes.write(slot * self.capacities.classes, &compiled.classes);
+        self.cells.write(slot * self.capacities.cells, &compiled.cells);
+        self.rows.write(slot * self.capacities.rows, &compiled.rows);
+        self.rules.write(slot * self.capacities.rules, &compiled.rules);
+        self.name_classes.write(slot * self.capacities.names, &compiled.names);
+    }
+
+    fn check_capacity(&self, compiled: &Compiled) -> Result<(), DatapathError> {
+        let sizes = &compiled.sizes;
+        for (table, needed, capacity) in [
+            ("classes", sizes.classes, self.capacities.classes),
+            ("cells", sizes.cells, self.capacities.cells),
+            ("rows", sizes.rows, self.capacities.rows),
+            ("rules", sizes.rules, self.capacities.rules),
+            ("names", sizes.names, self.capacities.names),
+        ] {
+            if needed > capacity {
+                return Err(DatapathError::Capacity { table, needed, capacity });
+            }
+        }
+        Ok(())
+    }
+}
