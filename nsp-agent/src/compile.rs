@@ -12,6 +12,7 @@
 pub mod identities;
 pub mod limits;
 mod matrix;
+pub mod oracle;
 mod ports;
 mod sweep;
 
@@ -162,7 +163,7 @@ pub fn compile(policy: &Policy, identities: &mut Identities) -> Result<Compiled,
 }
 
 /// The private ranges in force.
-fn private_prefixes(policy: &Policy) -> impl Iterator<Item = IpNet> {
+pub fn private_prefixes(policy: &Policy) -> impl Iterator<Item = IpNet> {
     policy.private_prefixes.clone().unwrap_or_else(|| {
         PRIVATE_PREFIXES.iter().map(|text| text.parse().expect("a constant prefix")).collect()
     })

@@ -21,7 +21,7 @@ use nsp_common::generation::SLOTS;
 
 use mapped::Mapped;
 pub use object::{Capacities, OBJECT};
-pub use read::{Counters, Drained, FlowEntry};
+pub use read::{Counters, Drained, Events, FlowEntry};
 
 /// What can go wrong between the agent and the kernel.
 #[derive(Debug, thiserror::Error)]

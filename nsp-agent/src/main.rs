@@ -1,2 +1,5 @@
-//! The nsp command.
-fn main() {}
+//! The `nsp` command.
+
+fn main() -> std::process::ExitCode {
+    nsp_agent::cli::main()
+}

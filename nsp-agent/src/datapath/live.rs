@@ -95,6 +95,14 @@ impl LiveTables {
     }
 }
 
+/// Selectors with the slot they belong to.
+pub(super) fn in_slot(slot: u32, selectors: &[(Selector, u16)]) -> Vec<(Selector, u32)> {
+    let with_slot = |(selector, association): &(Selector, u16)| {
+        (Selector { slot: slot as u8, ..*selector }, u32::from(*association))
+    };
+    selectors.iter().map(with_slot).collect()
+}
+
 impl Datapath {
     /// Makes the selectors of the generation in force equal to what the host resolves them to.
     /// `selectors` are given the slot by this call.
@@ -103,13 +111,7 @@ impl Datapath {
     /// When the kernel refuses an entry.
     pub fn select(&mut self, selectors: &[(Selector, u16)]) -> Result<(), DatapathError> {
         let Some((slot, _)) = self.current else { return Ok(()) };
-        let wanted: Vec<(Selector, u32)> = selectors
-            .iter()
-            .map(|(selector, association)| {
-                (Selector { slot: slot as u8, ..*selector }, u32::from(*association))
-            })
-            .collect();
-        self.live.select(slot, &wanted)
+        self.live.select(slot, &in_slot(slot, selectors))
     }
 
     /// Writes one port's entry of the generation in force: a listener came or went.

@@ -1,5 +1,7 @@
 //! Publishing a generation: fill a slot that nobody reads, wait, change one word.
 
+use std::collections::BTreeMap;
+
 use aya::{
     Ebpf, Pod,
     maps::{
@@ -8,7 +10,11 @@ use aya::{
     },
 };
 use ipnet::IpNet;
-use nsp_common::generation::{ASSOCIATIONS_MAX, Current, Generation, SLOTS};
+use nsp_common::{
+    class::{PortEntry, port_index},
+    generation::{ASSOCIATIONS_MAX, Current, Generation, SLOTS},
+    selector::Selector,
+};
 
 use super::{Datapath, DatapathError, mapped::Mapped, take};
 use crate::compile::Compiled;
@@ -94,11 +100,17 @@ fn insert<K: Pod>(
 }
 
 impl Datapath {
-    /// Makes a compiled policy the one in force; answers its generation's number.
+    /// Makes a compiled policy the one in force; answers its generation's number. `selectors` and
+    /// `listeners` are what only the host can resolve: they belong to the generation as well.
     ///
     /// # Errors
     /// When it does not fit or the kernel refuses a prefix; the generation in force stays.
-    pub fn publish(&mut self, compiled: &Compiled) -> Result<u32, DatapathError> {
+    pub fn publish(
+        &mut self,
+        compiled: &Compiled,
+        selectors: &[(Selector, u16)],
+        listeners: &BTreeMap<(u8, u16), u16>,
+    ) -> Result<u32, DatapathError> {
         self.check_capacity(compiled)?;
         let slot = self.free_slot();
         let number = self.last_number + 1;
@@ -106,7 +118,12 @@ impl Datapath {
         self.generations.write(slot as usize, &[Generation::default()]);
         self.tries.fill(slot, &compiled.prefixes)?;
         self.write_tables(slot as usize, compiled);
-        self.live.select(slot, &[])?;
+        self.live.select(slot, &super::live::in_slot(slot, selectors))?;
+        for ((protocol, port), association) in listeners {
+            let at = port_index(*protocol, *port);
+            let entry = PortEntry { association: *association, ..compiled.ports[at] };
+            self.ports.write_into(slot as usize, at, &[entry]);
+        }
         let header = Generation { number, ..compiled.header };
         self.generations.write(slot as usize, &[header]);
         self.control.store(0, 0, Current::confirmed(slot as u8).0);

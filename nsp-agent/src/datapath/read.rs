@@ -1,6 +1,6 @@
 //! Reading back: counters, access records, conversations, events.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io, time::Duration};
 
 use aya::{
     Ebpf,
@@ -11,6 +11,9 @@ use nsp_common::{
         reason_counter},
     flow::{Flow, FlowKey, FlowKeyV4},
     verdict::{Category, Direction, Reason, Verdict},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
 };
 
 use super::{Datapath, DatapathError, take};
@@ -224,10 +227,15 @@ impl Events {
         let item = self.0.next()?;
         Event::from_bytes(&item)
     }
-}
 
-impl std::os::fd::AsRawFd for Events {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
+    /// Waits until something comes, or the time is over.
+    ///
+    /// # Errors
+    /// When the system call fails.
+    pub fn wait(&self, patience: Duration) -> io::Result<()> {
+        let mut ring = [PollFd::new(&self.0, PollFlags::IN)];
+        let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+        poll(&mut ring, Some(&patience))?;
+        Ok(())
     }
 }

@@ -1,0 +1,174 @@
+//! The verbs of the `nsp` command, one file each.
+//!
+//! Exit codes are a contract: 0 done, 1 failed or refused, 2 usage, 3 needs privileges. Errors go to
+//! stderr as `nsp: <what>: <why>`, with a line `try: ...` where there is a cure.
+
+mod apply;
+mod check;
+mod explain;
+mod flows;
+mod init;
+mod logs;
+mod plan;
+mod run;
+mod status;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::control::{self, ControlError, Request};
+
+/// A network security perimeter for this host: members talk freely, public traffic across the
+/// boundary is denied unless an access rule allows it, and every decision is logged with its rule.
+#[derive(Debug, Parser)]
+#[command(name = "nsp", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Look at this host and write a first policy, all in transition
+    Init(init::Init),
+    /// Run the agent in the foreground
+    Run(run::Run),
+    /// Read and compile a policy, and say what it admits; touches nothing
+    Check(check::Check),
+    /// Show what applying a policy would change, and which live flows it would cut
+    Plan(plan::Plan),
+    /// Make a policy the one in force
+    Apply(apply::Apply),
+    /// Set a resource's access mode, until the next apply
+    Mode(apply::Mode),
+    /// Show modes, interfaces, flows, counters, names and what is wrong
+    Status(status::Status),
+    /// Say what would happen to a packet, by which rule, and why
+    Explain(explain::Explain),
+    /// Show the access log
+    Logs(logs::Logs),
+    /// Show live public conversations, or cut them
+    Flows(flows::Flows),
+    /// Unhook everything and end the agent
+    Detach(Socket),
+}
+
+/// Where the agent listens.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Socket {
+    /// The agent's control socket
+    #[arg(long, value_name = "SOCK", env = "NSP_CONTROL", default_value = "/run/nsp/control")]
+    control: PathBuf,
+}
+
+/// Where the policy is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PolicyFile {
+    /// The policy file, or a directory of *.toml files
+    #[arg(value_name = "FILE", env = "NSP_POLICY", default_value = "/etc/nsp/policy.toml")]
+    file: PathBuf,
+}
+
+impl PolicyFile {
+    /// The file with an absolute path, as the daemon needs it.
+    fn absolute(&self) -> Result<PathBuf, Failure> {
+        std::path::absolute(&self.file).map_err(|error| Failure::failed(format!("{error}")))
+    }
+}
+
+/// Why a verb did not do what was asked.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+    cure: Option<String>,
+}
+
+impl Failure {
+    fn failed(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into(), cure: None }
+    }
+
+    fn needs_privileges(message: impl Into<String>) -> Self {
+        Self { code: 3, message: message.into(), cure: None }
+    }
+
+    fn with_cure(mut self, cure: impl Into<String>) -> Self {
+        self.cure = Some(cure.into());
+        self
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        let text = crate::daemon::with_sources(&error);
+        match &error {
+            ControlError::NoAgent { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Self::needs_privileges(text).with_cure("sudo nsp …, or join the group of the socket")
+            }
+            ControlError::NoAgent { .. } => {
+                Self::failed(text).with_cure("systemctl start nsp, or nsp run --policy FILE")
+            }
+            _ => Self::failed(text),
+        }
+    }
+}
+
+impl Socket {
+    fn call(&self, request: &Request) -> Result<serde_json::Value, Failure> {
+        Ok(control::call(&self.control, request)?)
+    }
+}
+
+/// Runs the command line; the process exits with what comes back.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A help text that cannot be printed helps nobody.
+            let _printed = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match cli.verb {
+        Verb::Init(verb) => verb.run(),
+        Verb::Run(verb) => verb.run(),
+        Verb::Check(verb) => verb.run(),
+        Verb::Plan(verb) => verb.run(),
+        Verb::Apply(verb) => verb.run(),
+        Verb::Mode(verb) => verb.run(),
+        Verb::Status(verb) => verb.run(),
+        Verb::Explain(verb) => verb.run(),
+        Verb::Logs(verb) => verb.run(),
+        Verb::Flows(verb) => verb.run(),
+        Verb::Detach(socket) => socket.call(&Request::Detach).map(|_| println!("detached")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Diagnostics of a policy are complete in themselves.
+            if failure.message.starts_with("nsp: ") {
+                eprintln!("{}", failure.message.trim_end());
+            } else {
+                eprintln!("nsp: {}", failure.message.trim_end());
+            }
+            if let Some(cure) = failure.cure {
+                eprintln!("try: {cure}");
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Prints a value as JSON, for `--json`.
+fn print_json(value: &serde_json::Value) {
+    println!("{value:#}");
+}
+
+/// The text of a JSON string, or a dash.
+fn text(value: &serde_json::Value) -> &str {
+    value.as_str().unwrap_or("-")
+}

@@ -1,0 +1,75 @@
+//! `nsp apply` and `nsp mode`: changing what is in force.
+
+use clap::{Args, ValueEnum};
+
+use super::{Failure, PolicyFile, Socket};
+use crate::{control::Request, policy};
+
+/// Make a policy the one in force. On any error the one in force stays. Another file than the
+/// agent's own is a trial that ends with the agent.
+#[derive(Args, Debug)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    policy: PolicyFile,
+    #[command(flatten)]
+    socket: Socket,
+    /// Also end the live conversations of resources that become enforced
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Apply {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let path = self.policy.absolute()?;
+        // Read it here first: the errors are the same, and need no agent.
+        policy::load(&path).map_err(|errors| Failure::failed(errors.to_string()))?;
+        let done = self.socket.call(&Request::Apply { path, strict: self.strict })?;
+        println!("generation {} is in force", done["generation"]);
+        if !done["trial"].is_null() {
+            println!("a trial: the agent's own policy file is unchanged");
+        }
+        Ok(())
+    }
+}
+
+/// Set a resource's access mode, until the next apply.
+#[derive(Args, Debug)]
+pub(crate) struct Mode {
+    /// The resource, as the policy names it
+    resource: String,
+    /// The mode
+    #[arg(value_enum)]
+    mode: AccessMode,
+    /// Only what comes in
+    #[arg(long, conflicts_with = "outbound")]
+    inbound: bool,
+    /// Only what goes out
+    #[arg(long)]
+    outbound: bool,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AccessMode {
+    /// Judge and log; the host's own firewall decides alone
+    Transition,
+    /// What the perimeter denies is dropped
+    Enforced,
+}
+
+impl Mode {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let direction = match (self.inbound, self.outbound) {
+            (true, _) => Some("inbound".to_owned()),
+            (_, true) => Some("outbound".to_owned()),
+            _ => None,
+        };
+        let enforced = matches!(self.mode, AccessMode::Enforced);
+        let request = Request::Mode { resource: self.resource.clone(), enforced, direction };
+        let done = self.socket.call(&request)?;
+        let word = if enforced { "enforced" } else { "transition" };
+        println!("{} is {word} (generation {})", self.resource, done["generation"]);
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! `nsp run`: the daemon in the foreground.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::Failure;
+use crate::{
+    daemon::{self, DaemonError, Options},
+    datapath::attach::XdpMode,
+    host::privilege::Privileges,
+};
+
+/// Run the agent in the foreground. Prints `nsp: ready` on stderr once both directions of every
+/// interface are attached and tested.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The policy file, or a directory of *.toml files
+    #[arg(long, value_name = "FILE", env = "NSP_POLICY", default_value = "/etc/nsp/policy.toml")]
+    policy: PathBuf,
+    /// Interface to cover, by name or pattern (eth*); repeat for several. Without: every interface
+    /// with a default or public route
+    #[arg(long = "interface", value_name = "IF")]
+    interfaces: Vec<String>,
+    /// How what comes in is judged: native XDP where the driver has it, else TC
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = Mode::Auto)]
+    xdp_mode: Mode,
+    /// Apply the policy file when it changes
+    #[arg(long)]
+    watch: bool,
+    /// State that outlives the agent
+    #[arg(long, value_name = "DIR", env = "NSP_STATE_DIR", default_value = "/var/lib/nsp")]
+    state_dir: PathBuf,
+    /// Where links and maps are pinned
+    #[arg(long, value_name = "DIR", env = "NSP_PIN_DIR", default_value = "/sys/fs/bpf/nsp")]
+    pin_dir: PathBuf,
+    /// The control socket
+    #[arg(long, value_name = "SOCK", env = "NSP_CONTROL", default_value = "/run/nsp/control")]
+    control: PathBuf,
+    /// The access log; - is standard output. Without: the policy's own, or /var/log/nsp
+    #[arg(long, value_name = "FILE", env = "NSP_LOG")]
+    log: Option<PathBuf>,
+    /// The host's resolver configuration
+    #[arg(long, value_name = "FILE", env = "NSP_RESOLV_CONF", default_value = "/etc/resolv.conf")]
+    resolv_conf: PathBuf,
+    /// The host's own names
+    #[arg(long, value_name = "FILE", env = "NSP_HOSTS", default_value = "/etc/hosts")]
+    hosts: PathBuf,
+    /// Start although the interface with the default route cannot be covered
+    #[arg(long)]
+    allow_uncovered: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// Native XDP where the driver has it, else TC ingress
+    Auto,
+    /// Native XDP or nothing
+    Native,
+    /// Generic XDP
+    Generic,
+    /// TC ingress
+    Off,
+}
+
+impl From<Mode> for XdpMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Auto => Self::Auto,
+            Mode::Native => Self::Native,
+            Mode::Generic => Self::Generic,
+            Mode::Off => Self::Off,
+        }
+    }
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let privileges = Privileges::read().map_err(|error| Failure::failed(error.to_string()))?;
+        let missing = privileges.missing();
+        if !missing.is_empty() {
+            return Err(Failure::needs_privileges(missing.join("; "))
+                .with_cure("sudo nsp run, or the systemd unit"));
+        }
+        tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init();
+        let options = Options {
+            policy: self.policy,
+            interfaces: self.interfaces,
+            xdp_mode: self.xdp_mode.into(),
+            watch: self.watch,
+            state_dir: self.state_dir,
+            control: self.control,
+            log: self.log,
+            resolv_conf: self.resolv_conf,
+            hosts: self.hosts,
+            allow_uncovered: self.allow_uncovered,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+        runtime.block_on(daemon::run(options)).map_err(|error| match error {
+            DaemonError::Policy(errors) => Failure::failed(errors.to_string()),
+            other => Failure::failed(daemon::with_sources(&other)),
+        })
+    }
+}

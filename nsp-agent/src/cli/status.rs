@@ -1,0 +1,123 @@
+//! `nsp status`: how things are.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{Failure, Socket, print_json, text};
+use crate::control::Request;
+
+/// Show modes, interfaces, flows, counters, names and what is wrong.
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    socket: Socket,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let status = self.socket.call(&Request::Status)?;
+        if self.json {
+            print_json(&status);
+        } else {
+            print(&status);
+        }
+        Ok(())
+    }
+}
+
+fn each(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn print(status: &Value) {
+    println!(
+        "perimeter {} ({}), generation {}",
+        text(&status["perimeter"]),
+        text(&status["guid"]),
+        status["generation"]
+    );
+    println!("policy {}", text(&status["policy"]));
+    if status["trial"] == true {
+        println!("  a trial: it ends with the agent");
+    }
+    if status["fileDiffers"] == true {
+        println!("  the file is not what is running: nsp plan, nsp apply");
+    }
+    println!("resources");
+    for resource in each(&status["resources"]) {
+        println!(
+            "  {}: {}, profile {}, inbound {}, outbound {}",
+            text(&resource["name"]),
+            text(&resource["selector"]),
+            text(&resource["profile"]),
+            text(&resource["inbound"]),
+            text(&resource["outbound"])
+        );
+        if resource["matched"] == false {
+            println!("    matches nothing on this host now");
+        }
+        if resource["outboundCovered"] == false {
+            println!("    outbound: NOT COVERED");
+        }
+    }
+    println!("interfaces");
+    for interface in each(&status["interfaces"]) {
+        let name = text(&interface["name"]);
+        let why = text(&interface["why"]);
+        match (interface["ingress"].as_str(), interface["error"].as_str()) {
+            (_, Some(error)) => println!("  {name}: NOT COVERED: {error}"),
+            (Some(hook), None) => println!("  {name}: ingress {hook}, egress tc ({why})"),
+            (None, None) => println!("  {name}: not judged ({why})"),
+        }
+    }
+    println!("flows {}", status["flows"]);
+    println!("packets");
+    for it in each(&status["counters"]["reasons"]) {
+        println!(
+            "  {:>12}  {} {}: {}",
+            it["packets"],
+            text(&it["direction"]),
+            text(&it["verdict"]),
+            text(&it["reason"])
+        );
+    }
+    for (key, what) in [
+        ("lostRecords", "packets without an access record"),
+        ("lostEvents", "events lost (their packets are in records)"),
+        ("flowsNotTracked", "conversations not tracked: the table is full"),
+        ("fragmentsNotTracked", "fragment heads not remembered"),
+    ] {
+        if status["counters"][key].as_u64().unwrap_or(0) != 0 {
+            println!("  LOST {}: {what}", status["counters"][key]);
+        }
+    }
+    for name in each(&status["names"]) {
+        let addresses: Vec<&str> =
+            each(&name["addresses"]).map(|it| text(&it["address"])).collect();
+        println!("name {}: {}", text(&name["name"]), addresses.join(" "));
+        if let Some(error) = name["lastError"].as_str() {
+            println!("  last lookup failed: {error}");
+        }
+    }
+    for source in each(&status["sources"]) {
+        println!(
+            "source {}: {} prefixes, {} days old",
+            text(&source["name"]),
+            source["prefixes"],
+            source["ageSeconds"].as_u64().unwrap_or(0) / 86400
+        );
+    }
+    let log = &status["accessLog"];
+    if log["linesLost"].as_u64().unwrap_or(0) != 0 {
+        println!("access log: LOST {} lines ({} packets)", log["linesLost"], log["packetsLost"]);
+    }
+    if let Some(error) = log["error"].as_str() {
+        println!("access log: {error}");
+    }
+    if let Some(error) = status["lastError"].as_str() {
+        println!("last error: {error}");
+    }
+}

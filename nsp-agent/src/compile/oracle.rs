@@ -1,0 +1,195 @@
+//! The compiled policy as the decision's tables, in ordinary collections.
+//!
+//! What `explain` holds against the kernel's answer, and `plan` judges live conversations by. It
+//! reads the same compiled generation that was published, by other means.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ipnet::IpNet;
+use nsp_common::{
+    address::{Address, Family},
+    class::{CLASS_NONE, Class, PortEntry, RuleNumber, port_index},
+    decide::Tables,
+    flow::{Flow, FlowKey},
+    generation::{Association, Generation},
+    learned::Learned,
+    packet::Packet,
+    selector::Selector,
+};
+
+use super::Compiled;
+
+/// What the host adds to a compiled policy.
+#[derive(Clone, Debug, Default)]
+pub struct HostView {
+    /// Selectors with slot zero.
+    pub selectors: HashMap<Selector, u16>,
+    /// Listening ports of units.
+    pub listeners: BTreeMap<(u8, u16), u16>,
+    /// Link groups by prefix.
+    pub routes: Vec<(IpNet, u64)>,
+    /// Group of each device.
+    pub groups: BTreeMap<u32, u8>,
+    /// Names of learned addresses.
+    pub learned: HashMap<Address, Learned>,
+    /// Duties of addresses.
+    pub endpoints: HashMap<Address, u32>,
+    /// The sender's association, for a packet that goes out.
+    pub sender: u16,
+    /// Tracked conversations.
+    pub flows: HashMap<FlowKey, Flow>,
+    /// Coarse monotonic clock, ns.
+    pub now_ns: u64,
+}
+
+/// A compiled policy on a host.
+pub struct Oracle<'a> {
+    compiled: &'a Compiled,
+    host: HostView,
+    number: u32,
+    classes: Longest<u32>,
+    routes: Longest<u64>,
+}
+
+impl<'a> Oracle<'a> {
+    /// The policy as generation `number`.
+    pub fn new(compiled: &'a Compiled, number: u32, host: HostView) -> Self {
+        Self {
+            compiled,
+            number,
+            classes: Longest::new(compiled.prefixes.iter().copied()),
+            routes: Longest::new(host.routes.iter().copied()),
+            host,
+        }
+    }
+}
+
+impl Oracle<'_> {
+    /// The host's part, for another policy.
+    pub fn into_host(self) -> HostView {
+        self.host
+    }
+}
+
+/// Longest-prefix match by asking a hash table for every length there is.
+struct Longest<T> {
+    entries: HashMap<IpNet, T>,
+    lengths_v4: Vec<u8>,
+    lengths_v6: Vec<u8>,
+}
+
+impl<T: Copy> Longest<T> {
+    fn new(entries: impl Iterator<Item = (IpNet, T)>) -> Self {
+        let entries: HashMap<IpNet, T> = entries.collect();
+        let lengths = |v6: bool| {
+            let mut lengths: Vec<u8> = entries
+                .keys()
+                .filter(|prefix| matches!(prefix, IpNet::V6(_)) == v6)
+                .map(IpNet::prefix_len)
+                .collect();
+            lengths.sort_unstable_by(|one, other| other.cmp(one));
+            lengths.dedup();
+            lengths
+        };
+        Self { lengths_v4: lengths(false), lengths_v6: lengths(true), entries }
+    }
+
+    fn get(&self, address: &Address, family: Family) -> Option<T> {
+        let ip = address.to_ip(family);
+        let lengths = match family {
+            Family::V4 => &self.lengths_v4,
+            Family::V6 => &self.lengths_v6,
+        };
+        lengths.iter().find_map(|length| {
+            let prefix = IpNet::new(ip, *length).ok()?.trunc();
+            self.entries.get(&prefix).copied()
+        })
+    }
+}
+
+impl Tables for Oracle<'_> {
+    fn now_ns(&self) -> u64 {
+        self.host.now_ns
+    }
+
+    fn generation(&self) -> Generation {
+        Generation { number: self.number, ..self.compiled.header }
+    }
+
+    fn slot(&self) -> u32 {
+        0
+    }
+
+    fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
+        self.host.flows.get(key).copied()
+    }
+
+    fn rejudged(&mut self, _flow: &Flow) {}
+
+    fn fragment_head(&self, _packet: &Packet) -> Option<Flow> {
+        None
+    }
+
+    fn class_of(&self, address: &Address, family: Family) -> u32 {
+        self.classes.get(address, family).unwrap_or(CLASS_NONE)
+    }
+
+    fn class(&self, number: u32) -> Class {
+        self.compiled.classes.get(number as usize).copied().unwrap_or_default()
+    }
+
+    fn routed_back(&self, remote: &Address, family: Family, ifindex: u32) -> bool {
+        let groups = self.routes.get(remote, family).unwrap_or(0);
+        self.host.groups.get(&ifindex).is_some_and(|group| groups >> group & 1 == 1)
+    }
+
+    fn port(&self, protocol: u8, port: u16) -> PortEntry {
+        let entry = self.compiled.ports[port_index(protocol, port)];
+        match self.host.listeners.get(&(protocol, port)) {
+            Some(association) => PortEntry { association: *association, ..entry },
+            None => entry,
+        }
+    }
+
+    fn select(&self, selector: &Selector) -> u16 {
+        self.host.selectors.get(selector).copied().unwrap_or(0)
+    }
+
+    fn cgroup_association(&self) -> u16 {
+        self.host.sender
+    }
+
+    fn association(&self, number: u16) -> Association {
+        self.compiled.associations.get(usize::from(number)).copied().unwrap_or_default()
+    }
+
+    fn rule(&self, lane: u32, class: u32, port_class: u16) -> RuleNumber {
+        let first = self.class(class).cells;
+        let cell = self.compiled.cells.get((first + lane) as usize).copied().unwrap_or_default();
+        if cell.owner != class + 1 {
+            return 0;
+        }
+        let at = cell.row * self.compiled.header.row_length + u32::from(port_class);
+        self.compiled.rows.get(at as usize).copied().unwrap_or(0)
+    }
+
+    fn rule_identity(&self, number: RuleNumber) -> u32 {
+        self.compiled.rules.get(number as usize).copied().unwrap_or(0)
+    }
+
+    fn learned(&self, address: &Address, _family: Family) -> Option<&Learned> {
+        self.host.learned.get(address)
+    }
+
+    fn name_class(&self, name: u32) -> u32 {
+        self.compiled.names.get(name as usize).copied().unwrap_or(0)
+    }
+
+    fn endpoint(&self, address: &Address) -> u32 {
+        self.host.endpoints.get(address).copied().unwrap_or(0)
+    }
+
+    fn icmp_budget(&mut self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,190 @@
+//! The daemon: one loop over everything that can happen.
+//!
+//! [`state::Agent`] holds what is known and does what is to be done; this file only waits. Inputs
+//! are a closed list ([`Input`]), so that a reader sees on one page what moves the agent.
+
+mod bind;
+mod catalogue;
+mod explain;
+mod flows;
+mod plan;
+mod seed;
+mod state;
+mod status;
+mod store;
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    control::{self, Call, Response},
+    datapath::{Events, attach::XdpMode},
+    host::{links, links::HostChange},
+    names::schedule::Batch,
+};
+pub use state::DaemonError;
+pub(crate) use state::with_sources;
+use state::Agent;
+
+/// How often records are written when nothing new happens.
+const DRAIN_INTERVAL: Duration = Duration::from_secs(10);
+/// How long after the first packet of a kind its record is written.
+const DRAIN_DELAY: Duration = Duration::from_millis(200);
+/// How long the thread at the ring waits before it looks whether it is still wanted.
+const RING_WAIT: Duration = Duration::from_secs(1);
+/// How often listeners and the flow tables are looked after.
+const CARE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where things are and how to behave.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The policy file or directory.
+    pub policy: PathBuf,
+    /// Interfaces by name or pattern; empty covers every public one.
+    pub interfaces: Vec<String>,
+    /// How what comes in is judged.
+    pub xdp_mode: XdpMode,
+    /// Apply the policy file when it changes, as far as nothing gets stricter.
+    pub watch: bool,
+    /// State that outlives the daemon.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+    /// The access log; the policy's own when absent.
+    pub log: Option<PathBuf>,
+    /// The host's resolver configuration.
+    pub resolv_conf: PathBuf,
+    /// The host's own names.
+    pub hosts: PathBuf,
+    /// Start although the interface with the default route cannot be covered.
+    pub allow_uncovered: bool,
+}
+
+/// Everything that moves the agent.
+enum Input {
+    Call(Box<Call>),
+    Host(HostChange),
+    Names(Batch),
+    Cgroups,
+    Events,
+    Drain,
+    Care,
+    Reload,
+    End,
+}
+
+/// Runs until it is told to end.
+///
+/// # Errors
+/// When it cannot start; afterwards failures are logged and what is in force stays.
+pub async fn run(options: Options) -> Result<(), DaemonError> {
+    // Watch before the first reading, or a change between the two is lost.
+    let mut host = links::watch().map_err(DaemonError::Host)?;
+    let listener = control::listen(&options.control).map_err(|source| DaemonError::Control {
+        path: options.control.clone(),
+        source,
+    })?;
+    let (batches_in, mut batches) = mpsc::channel(64);
+    let mut agent = Agent::start(options, batches_in).await?;
+    let (calls_in, mut calls) = mpsc::channel(16);
+    tokio::spawn(control::serve(listener, calls_in));
+    let mut cgroups = agent.watch_cgroups();
+    let mut ring = agent.take_events().map(watch_ring);
+    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+    let mut care = tokio::time::interval(CARE_INTERVAL);
+    let mut drain_at = tokio::time::Instant::now() + DRAIN_INTERVAL;
+    agent.say_ready();
+    loop {
+        let input = tokio::select! {
+            Some(call) = calls.recv() => Input::Call(Box::new(call)),
+            Some(change) = host.recv() => Input::Host(change),
+            Some(batch) = batches.recv() => Input::Names(batch),
+            Ok(()) = changed(&mut cgroups) => Input::Cgroups,
+            () = next_event(&mut ring) => Input::Events,
+            () = tokio::time::sleep_until(drain_at) => Input::Drain,
+            _ = care.tick() => Input::Care,
+            Some(()) = hangup.recv() => Input::Reload,
+            Some(()) = terminate.recv() => Input::End,
+            Some(()) = interrupt.recv() => Input::End,
+        };
+        match input {
+            Input::Call(call) => {
+                let (request, sender) = *call;
+                let ends = matches!(request, control::Request::Detach);
+                let response = match agent.answer(request).await {
+                    Ok(value) => Response::Ok(value),
+                    Err(why) => Response::Error(why),
+                };
+                // The verb may have gone.
+                let _sent = sender.send(response);
+                if ends {
+                    break;
+                }
+            }
+            Input::Host(change) => agent.host_changed(change).await,
+            Input::Names(batch) => agent.learn(&batch),
+            Input::Cgroups => agent.cgroups_changed(&cgroups),
+            Input::Events => {
+                let soon = tokio::time::Instant::now() + DRAIN_DELAY;
+                drain_at = drain_at.min(soon);
+            }
+            Input::Drain => {
+                agent.drain();
+                drain_at = tokio::time::Instant::now() + DRAIN_INTERVAL;
+            }
+            Input::Care => agent.care().await,
+            Input::Reload => agent.reload(),
+            Input::End => break,
+        }
+    }
+    agent.end();
+    Ok(())
+}
+
+type Tree = std::sync::Arc<crate::host::cgroups::Tree>;
+
+async fn changed(
+    cgroups: &mut Option<tokio::sync::watch::Receiver<Tree>>,
+) -> Result<(), tokio::sync::watch::error::RecvError> {
+    match cgroups {
+        Some(receiver) => receiver.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Follows the ring on a thread of its own and says when something came. The content of events is in
+/// the records as well: the ring only says that there is something to write.
+fn watch_ring(mut events: Events) -> mpsc::Receiver<()> {
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        while !sender.is_closed() {
+            let mut came = false;
+            while events.next().is_some() {
+                came = true;
+            }
+            // Full means that the loop has not yet seen the last word: one is enough.
+            if came && sender.try_send(()).is_err() && sender.is_closed() {
+                return;
+            }
+            // A failed wait is a short wait: the next round looks again.
+            let _woken = events.wait(RING_WAIT);
+        }
+    });
+    receiver
+}
+
+async fn next_event(ring: &mut Option<mpsc::Receiver<()>>) {
+    let came = match ring {
+        Some(receiver) => receiver.recv().await.is_some(),
+        None => false,
+    };
+    if !came {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,113 @@
+//! Resources met with the host: selectors that only the host can resolve, and units' listeners.
+//! Pure: what the host says comes in, what the kernel's tables should hold goes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nsp_common::{address::Address, selector::Selector as Key};
+
+use crate::{
+    compile::BoundResource,
+    host::{
+        Pattern,
+        cgroups::{CgroupMatch, Tree},
+        links::Link,
+        sockets::Listener,
+    },
+    policy::model::{Part, Process, Selector},
+};
+
+/// What the host knows.
+pub(super) struct Host<'a> {
+    pub(super) links: &'a [Link],
+    pub(super) cgroups: Option<&'a Tree>,
+    pub(super) listeners: &'a [Listener],
+}
+
+/// What the kernel's tables should hold for one generation. The slot of the keys is left zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bindings {
+    /// Selectors and their associations.
+    pub(super) selectors: Vec<(Key, u16)>,
+    /// Listening ports of units: (protocol, port) and association.
+    pub(super) listeners: BTreeMap<(u8, u16), u16>,
+    /// Resources that nothing on this host matches.
+    pub(super) unmatched: Vec<String>,
+    /// Resources whose outbound traffic cannot be told from the host's.
+    pub(super) outbound_uncovered: Vec<String>,
+}
+
+/// Resolves all resources.
+pub(super) fn bind(resources: &[BoundResource], host: &Host<'_>) -> Bindings {
+    let mut bindings = Bindings::default();
+    for resource in resources {
+        let Selector::Part(part) = &resource.selector else { continue };
+        bind_part(resource, part, host, &mut bindings);
+    }
+    bindings
+}
+
+fn bind_part(resource: &BoundResource, part: &Part, host: &Host<'_>, bindings: &mut Bindings) {
+    let association = resource.association;
+    let Part { process, ports, address, interface } = part;
+    if let Some(address) = address {
+        let address = Address::from(*address);
+        if ports.is_empty() {
+            bindings.selectors.push((Key::address(0, &address), association));
+        }
+        for range in ports {
+            for port in range.first..=range.last {
+                let key = Key::address_port(0, &address, range.transport.number(), port);
+                bindings.selectors.push((key, association));
+            }
+        }
+    }
+    if let Some(interface) = interface {
+        match host.links.iter().find(|link| link.name == interface.as_str()) {
+            Some(link) => {
+                bindings.selectors.push((Key::interface(0, link.index), association));
+            }
+            None => bindings.unmatched.push(resource.name.to_string()),
+        }
+    }
+    let (cgroups, stable) = match (process, host.cgroups) {
+        (Some(process), Some(tree)) => cgroups_of(process, tree),
+        _ => (Vec::new(), None),
+    };
+    let ids: BTreeSet<u64> = cgroups.iter().map(|cgroup| cgroup.id).chain(stable).collect();
+    if process.is_some() && ids.is_empty() {
+        bindings.unmatched.push(resource.name.to_string());
+    }
+    if process.is_none() && ports.is_empty() {
+        bindings.outbound_uncovered.push(resource.name.to_string());
+    }
+    for id in &ids {
+        bindings.selectors.push((Key::cgroup(0, *id), association));
+    }
+    if !matches!(process, Some(Process::Unit(_))) || address.is_some() {
+        return;
+    }
+    let within = |id: u64| {
+        host.cgroups.and_then(|tree| tree.path_of(id)).is_some_and(|path| {
+            cgroups.iter().any(|cgroup| {
+                path == cgroup.path || path.starts_with(&format!("{}/", cgroup.path))
+            })
+        })
+    };
+    for listener in host.listeners.iter().filter(|it| it.cgroup.is_some_and(within)) {
+        bindings.listeners.insert((listener.protocol, listener.port), association);
+    }
+}
+
+/// The cgroups of a resource, and one that stands for them while they come and go.
+fn cgroups_of(process: &Process, tree: &Tree) -> (Vec<CgroupMatch>, Option<u64>) {
+    match process {
+        Process::Cgroup(path) => (tree.resolve_path(path.as_str()).into_iter().collect(), None),
+        Process::Unit(glob) => match Pattern::new(glob.as_str()) {
+            Ok(pattern) => {
+                let found = tree.resolve_unit(&pattern);
+                (found.matches, found.stable_ancestor)
+            }
+            Err(_) => (Vec::new(), None),
+        },
+    }
+}

@@ -1,0 +1,115 @@
+//! The tracked conversations: shown, ended, aged.
+
+use std::net::IpAddr;
+
+use nsp_common::{
+    address::Family,
+    flow::{Flow, flags},
+    verdict::{Direction, Reason},
+};
+use serde_json::{Value, json};
+
+use super::state::{Agent, now_ns, with_sources};
+use crate::datapath::FlowEntry;
+
+/// The state of a conversation in a word.
+pub(super) fn standing(flow: &Flow) -> &'static str {
+    if flow.has(flags::CUT) {
+        "cut"
+    } else if flow.has(flags::DENIED) {
+        "denied"
+    } else if flow.has(flags::KEPT) {
+        "kept"
+    } else if flow.has(flags::WOULD_DENY) {
+        "would-deny"
+    } else {
+        "allowed"
+    }
+}
+
+impl Agent {
+    /// All conversations that are not over.
+    pub(super) fn list_flows(&self) -> Result<Value, String> {
+        let now = now_ns();
+        let flows = self.datapath.flows().map_err(|error| with_sources(&error))?;
+        let live = flows.iter().filter(|it| !it.flow.is_expired(it.key.protocol, now));
+        Ok(Value::Array(live.map(|it| self.flow_json(it, now)).collect()))
+    }
+
+    fn flow_json(&self, entry: &FlowEntry, now_ns: u64) -> Value {
+        let FlowEntry { key, flow, is_proven } = entry;
+        let family = if key.is_v4() { Family::V4 } else { Family::V6 };
+        let age_s = now_ns.saturating_sub(flow.opened_ns) / 1_000_000_000;
+        let idle_s = now_ns.saturating_sub(flow.seen_ns) / 1_000_000_000;
+        json!({
+            "remote": key.remote.to_ip(family),
+            "remotePort": key.remote_port,
+            "local": key.local.to_ip(family),
+            "localPort": key.local_port,
+            "protocol": key.protocol,
+            "opener": flow.opened_by().name(),
+            "state": standing(flow),
+            "established": is_proven,
+            "seeded": flow.has(flags::SEEDED),
+            "reason": Reason::from_number(flow.reason).map(Reason::name),
+            "resource": self.catalogue.resource(flow.association),
+            "rule": self.catalogue.rule(flow.rule),
+            "name": self.catalogue.name(flow.name),
+            "ageSeconds": age_s,
+            "idleSeconds": idle_s,
+            "packets": flow.packets,
+            "bytes": flow.bytes,
+            "generation": flow.generation,
+        })
+    }
+
+    /// Ends conversations: those of one peer, or all kept ones, or all that no rule allows.
+    pub(super) fn cut_flows(&mut self, peer: Option<IpAddr>, kept: bool) -> Result<Value, String> {
+        let flows = self.datapath.flows().map_err(|error| with_sources(&error))?;
+        let mut cut = 0;
+        for FlowEntry { key, flow, .. } in flows {
+            let family = if key.is_v4() { Family::V4 } else { Family::V6 };
+            let matches_peer = peer.is_none_or(|peer| key.remote.to_ip(family) == peer);
+            let matches_state = !kept || flow.has(flags::KEPT);
+            if !matches_peer || !matches_state || flow.reason == Reason::Resolver as u8 {
+                continue;
+            }
+            let ended = Flow { flags: flow.flags | flags::CUT, ..flow };
+            self.datapath.set_flow(&key, Some(&ended)).map_err(|error| with_sources(&error))?;
+            cut += 1;
+        }
+        Ok(json!({"cut": cut}))
+    }
+
+    /// Takes out what is over: the programs do not look at it any more, this makes room.
+    pub(super) fn expire_flows(&mut self) {
+        let flows = match self.datapath.flows() {
+            Ok(flows) => flows,
+            Err(error) => return self.complain("conversations are not aged", &error),
+        };
+        let now = now_ns();
+        for entry in flows.iter().filter(|it| it.is_proven) {
+            if entry.flow.is_expired(entry.key.protocol, now)
+                && let Err(error) = self.datapath.set_flow(&entry.key, None)
+            {
+                return self.complain("a conversation is not aged", &error);
+            }
+        }
+    }
+
+    /// How many conversations there are, by state.
+    pub(super) fn count_flows(&self) -> Value {
+        let Ok(flows) = self.datapath.flows() else { return Value::Null };
+        let now = now_ns();
+        let mut counts = std::collections::BTreeMap::<&str, u64>::new();
+        for entry in flows.iter().filter(|it| !it.flow.is_expired(it.key.protocol, now)) {
+            *counts.entry(standing(&entry.flow)).or_default() += 1;
+            let way = match entry.flow.opened_by() {
+                Direction::Inbound => "inbound",
+                Direction::Outbound => "outbound",
+            };
+            *counts.entry(way).or_default() += 1;
+        }
+        json!(counts)
+    }
+}

@@ -1,0 +1,128 @@
+//! What applying another policy would change: rules, modes, and live conversations.
+
+use std::collections::BTreeMap;
+
+use nsp_common::{
+    decide::decide,
+    packet::{Packet, flags},
+    net::transport::protocol,
+    verdict::Verdict,
+};
+use serde_json::{Value, json};
+
+use super::state::{Agent, with_sources};
+use crate::{
+    compile,
+    compile::oracle::Oracle,
+    datapath::FlowEntry,
+    policy::{Loaded, model::Policy},
+};
+
+impl Agent {
+    /// The changes, and the live conversations that would end.
+    pub(super) fn plan(&self, loaded: &Loaded) -> Result<Value, String> {
+        let mut identities = self.state.identities.clone();
+        let compiled = compile::compile(&loaded.policy, &mut identities)
+            .map_err(|error| with_sources(&error))?;
+        let number = self.datapath.generation().unwrap_or(0) + 1;
+        let flows = self.datapath.flows().map_err(|error| with_sources(&error))?;
+        let mut host = self.oracle(0).into_host();
+        host.flows = flows.iter().map(|entry| (entry.key, entry.flow)).collect();
+        let mut oracle = Oracle::new(&compiled, number, host);
+        let cut: Vec<Value> = flows
+            .iter()
+            .filter(|entry| ends(entry, &mut oracle))
+            .map(|entry| self.flow_line(entry))
+            .collect();
+        let before = describe(&self.loaded.policy);
+        let after = describe(&loaded.policy);
+        Ok(json!({
+            "added": only_in(&after, &before),
+            "removed": only_in(&before, &after),
+            "changed": changed(&before, &after),
+            "flowsCut": cut,
+            "warnings": loaded.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }))
+    }
+
+    fn flow_line(&self, entry: &FlowEntry) -> Value {
+        let family = if entry.key.is_v4() {
+            nsp_common::address::Family::V4
+        } else {
+            nsp_common::address::Family::V6
+        };
+        json!({
+            "remote": entry.key.remote.to_ip(family),
+            "remotePort": entry.key.remote_port,
+            "localPort": entry.key.local_port,
+            "protocol": entry.key.protocol,
+            "rule": self.catalogue.rule(entry.flow.rule),
+            "resource": self.catalogue.resource(entry.flow.association),
+        })
+    }
+}
+
+/// Whether the next packet of a conversation would be dropped.
+fn ends(entry: &FlowEntry, oracle: &mut Oracle<'_>) -> bool {
+    let mut packet = Packet { key: entry.key, ..Packet::EMPTY };
+    packet.flags = flags::ADDRESSED | flags::KEYED;
+    if matches!(entry.key.protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
+        packet.flags |= flags::PORTS;
+    }
+    packet.tcp_flags = nsp_common::net::transport::tcp::ACK;
+    packet.direction = entry.flow.opener;
+    decide(&packet, oracle).verdict == Verdict::Drop
+        && !entry.flow.has(nsp_common::flow::flags::DENIED)
+}
+
+/// Everything of a policy that can change, by name.
+fn describe(policy: &Policy) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let perimeter = &policy.perimeter;
+    all.insert(
+        "perimeter".to_owned(),
+        format!("{} {:?} {:?}", perimeter.name, perimeter.public_network_access, perimeter.forwarded),
+    );
+    for (name, profile) in &policy.profiles {
+        all.insert(format!("profile {name}"), format!("{:?} {:?}", profile.private, profile.metadata));
+        for (rule, it) in &profile.inbound {
+            let text = format!("{:?} {:?}", it.prefixes, it.ports);
+            all.insert(format!("inbound rule {name}/{rule}"), text);
+        }
+        for (rule, it) in &profile.outbound {
+            let text = format!("{:?} {:?} {:?}", it.prefixes, it.fqdns, it.ports);
+            all.insert(format!("outbound rule {name}/{rule}"), text);
+        }
+    }
+    for (name, it) in &policy.resources {
+        all.insert(
+            format!("resource {name}"),
+            format!(
+                "{} profile {} inbound {} outbound {}",
+                it.selector,
+                it.profile,
+                it.inbound_mode.as_str(),
+                it.outbound_mode.as_str()
+            ),
+        );
+    }
+    for (name, it) in &policy.members {
+        all.insert(format!("member {name}"), format!("{:?}", it.addresses));
+    }
+    all
+}
+
+fn only_in(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Vec<String> {
+    one.keys().filter(|key| !other.contains_key(*key)).cloned().collect()
+}
+
+fn changed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Value> {
+    let both = before.iter().filter_map(|(key, old)| Some((key, old, after.get(key)?)));
+    both.filter(|(_, old, new)| old != new)
+        .map(|(key, old, new)| {
+            // Prefix lists are too long to show; what people change by hand is not.
+            let show = |text: &str| if text.len() > 200 { "…".to_owned() } else { text.to_owned() };
+            json!({"what": key, "from": show(old), "to": show(new)})
+        })
+        .collect()
+}

@@ -1,0 +1,140 @@
+//! How things are, for `nsp status`.
+
+use std::time::SystemTime;
+
+use nsp_common::event::Loss;
+use serde_json::{Value, json};
+
+use super::state::Agent;
+
+impl Agent {
+    /// Everything an operator asks first.
+    pub(super) async fn status(&self) -> Value {
+        let policy = &self.loaded.policy;
+        let resources: Vec<Value> = policy
+            .resources
+            .iter()
+            .map(|(name, resource)| {
+                let name = name.to_string();
+                json!({
+                    "selector": resource.selector.to_string(),
+                    "profile": resource.profile.to_string(),
+                    "inbound": resource.inbound_mode.as_str(),
+                    "outbound": resource.outbound_mode.as_str(),
+                    "matched": !self.bindings.unmatched.contains(&name),
+                    "outboundCovered": !self.bindings.outbound_uncovered.contains(&name),
+                    "name": name,
+                })
+            })
+            .collect();
+        let interfaces: Vec<Value> = self
+            .choices
+            .devices
+            .iter()
+            .map(|choice| {
+                let hook = self.attachments.iter().find(|(device, _)| device.index == choice.index);
+                json!({
+                    "name": choice.name,
+                    "judged": choice.judged,
+                    "why": choice.reason,
+                    "ingress": hook.map(|(_, hook)| hook.name()),
+                    "error": self.uncovered.get(&choice.name),
+                })
+            })
+            .collect();
+        let log = self.writer.state();
+        json!({
+            "perimeter": policy.perimeter.name.to_string(),
+            "guid": self.catalogue.guid,
+            "generation": self.datapath.generation(),
+            "policy": self.trial.as_ref().unwrap_or(&self.options.policy),
+            "trial": self.trial.is_some(),
+            "digest": self.loaded.digest,
+            "fileDiffers": self.file_differs(),
+            "publicNetworkAccess": format!("{:?}", policy.perimeter.public_network_access),
+            "resources": resources,
+            "interfaces": interfaces,
+            "flows": self.count_flows(),
+            "counters": self.counters_json(),
+            "names": self.names_json().await,
+            "sources": self.sources_json(),
+            "resolvers": self.resolvers.all.iter().map(|it| it.address.to_string()).collect::<Vec<_>>(),
+            "accessLog": {
+                "linesLost": log.lost.lines,
+                "packetsLost": log.lost.packets,
+                "error": log.error,
+            },
+            "lastError": self.last_error,
+        })
+    }
+
+    /// Whether the policy file is not what is running.
+    fn file_differs(&self) -> bool {
+        let path = self.trial.as_ref().unwrap_or(&self.options.policy);
+        crate::policy::load(path).map_or(true, |loaded| loaded.digest != self.loaded.digest)
+    }
+
+    fn counters_json(&self) -> Value {
+        let Ok(counters) = self.datapath.counters() else { return Value::Null };
+        let reasons: Vec<Value> = counters
+            .reasons()
+            .into_iter()
+            .map(|(reason, direction, verdict, counter)| {
+                json!({
+                    "reason": reason.name(),
+                    "direction": direction.name(),
+                    "verdict": verdict.name(),
+                    "packets": counter.packets,
+                    "bytes": counter.bytes,
+                })
+            })
+            .collect();
+        let categories: serde_json::Map<String, Value> = nsp_common::verdict::Category::ALL
+            .iter()
+            .skip(1)
+            .map(|category| (category.name().to_owned(), json!(counters.category(*category).packets)))
+            .collect();
+        json!({
+            "reasons": reasons,
+            "logged": categories,
+            "lostRecords": counters.loss(Loss::Record).packets,
+            "lostEvents": counters.loss(Loss::Event).packets,
+            "flowsNotTracked": counters.loss(Loss::Flow).packets,
+            "fragmentsNotTracked": counters.loss(Loss::Fragment).packets,
+        })
+    }
+
+    async fn names_json(&self) -> Value {
+        let names = self.name_status().await;
+        let entries = names.iter().map(|name| {
+            json!({
+                "name": name.fqdn,
+                "addresses": name.addresses.iter().map(|it| json!({
+                    "address": it.address.to_string(),
+                    "remainingSeconds": it.remaining_s,
+                })).collect::<Vec<_>>(),
+                "answeredSecondsAgo": name.answered_s_ago,
+                "nextLookupSeconds": name.next_lookup_s,
+                "failures": name.failures,
+                "lastError": name.last_error,
+                "refusedForbidden": name.refused_forbidden,
+                "refusedOverQuota": name.refused_over_quota,
+            })
+        });
+        Value::Array(entries.collect())
+    }
+
+    fn sources_json(&self) -> Value {
+        let now = SystemTime::now();
+        let sources = self.loaded.sources.iter().map(|source| {
+            let age = source.modified.and_then(|it| now.duration_since(it).ok());
+            json!({
+                "name": source.name,
+                "path": source.path,
+                "ageSeconds": age.map(|age| age.as_secs()),
+                "prefixes": source.prefixes,
+            })
+        });
+        Value::Array(sources.collect())
+    }
+}

@@ -1,0 +1,112 @@
+//! What outlives the daemon: interned identities, the perimeter's GUID, the profiles' versions.
+//!
+//! Written whole beside the old file, synced, and renamed over it: a crash leaves one or the other.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::compile::identities::Identities;
+
+const FILE: &str = "state.json";
+/// Raised when the meaning of a field changes.
+const VERSION: u32 = 1;
+
+/// The state.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct State {
+    version: u32,
+    /// The perimeter's GUID, when the policy does not give one.
+    pub(super) guid: Option<String>,
+    /// Interned identities.
+    pub(super) identities: Identities,
+    /// Version of each profile's rules, and a fingerprint of the rules it is the version of.
+    pub(super) profiles: BTreeMap<String, (u64, String)>,
+}
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not readable or not writable.
+    #[error("cannot {operation} {path}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Loads the state. A file that cannot be understood is set aside, not obeyed: identities start
+/// anew, which costs the open conversations their rules' names and nothing else.
+pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
+    let path = directory.join(FILE);
+    fs::create_dir_all(directory).map_err(|source| StoreError::Io {
+        operation: "make",
+        path: directory.to_owned(),
+        source,
+    })?;
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(fresh()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+        Err(source) => return Err(StoreError::Io { operation: "read", path, source }),
+    };
+    match serde_json::from_str::<State>(&text) {
+        Ok(state) if state.version == VERSION => Ok(state),
+        _ => {
+            let aside = path.with_extension("unreadable");
+            tracing::error!(path = %path.display(), aside = %aside.display(), "state cannot be read, set aside");
+            fs::rename(&path, &aside)
+                .map_err(|source| StoreError::Io { operation: "set aside", path, source })?;
+            Ok(fresh())
+        }
+    }
+}
+
+fn fresh() -> State {
+    State { version: VERSION, ..State::default() }
+}
+
+/// Saves the state.
+pub(super) fn save(directory: &Path, state: &State) -> Result<(), StoreError> {
+    let path = directory.join(FILE);
+    let fresh = path.with_extension("new");
+    let written = (|| {
+        let mut file = File::create(&fresh)?;
+        serde_json::to_writer(&mut file, state)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&fresh, &path)
+    })();
+    written.map_err(|source| StoreError::Io { operation: "write", path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_survives_and_a_broken_file_is_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut state = load(directory.path()).unwrap();
+        let web = state.identities.association("web");
+        save(directory.path(), &state).unwrap();
+        let mut again = load(directory.path()).unwrap();
+        assert_eq!(again.identities.association("web"), web);
+
+        fs::write(directory.path().join(FILE), b"{\"version\": 99}").unwrap();
+        let anew = load(directory.path()).unwrap();
+        assert!(anew.guid.is_none());
+        assert!(directory.path().join("state.unreadable").exists());
+    }
+}

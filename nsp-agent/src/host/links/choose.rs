@@ -1,0 +1,156 @@
+//! Which devices are judged, and why.
+//!
+//! Every packet is judged at one device. Where devices are stacked that is the one that carries
+//! the host's own addresses or routes; a VLAN or macvlan child of a judged device, or a port of a
+//! judged bridge or bond, is left out, unless it is named.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{
+    Link, LinkKind,
+    stack::{NESTING_MAX, seen_at},
+};
+use crate::host::{pattern::Pattern, routes::RouteEntry};
+
+/// What becomes of one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The device.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Whether its packets are judged.
+    pub judged: bool,
+    /// Why, as part of a sentence: "it has a default route".
+    pub reason: String,
+}
+
+/// What becomes of all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// Every device, in the order of its index.
+    pub devices: Vec<Choice>,
+    /// The patterns that no device matches.
+    pub unmatched: Vec<String>,
+}
+
+impl Choices {
+    /// The devices that are judged.
+    pub fn judged(&self) -> impl Iterator<Item = &Choice> {
+        self.devices.iter().filter(|choice| choice.judged)
+    }
+}
+
+/// Why a device on its own would be judged or not, whatever it is stacked on.
+enum Claim {
+    /// Named in full: stacking does not count.
+    Named(String),
+    /// Judged unless a device that it shares its packets with is.
+    Yes(String),
+    No(String),
+}
+
+/// Chooses the devices to judge: those that `patterns` cover, or without patterns those with a
+/// default route or a public address or route. Public is what is not in `private` and can be
+/// routed at all. `links` are in the order of their index.
+pub fn choose(
+    links: &[Link],
+    routes: &[RouteEntry],
+    patterns: &[Pattern],
+    private: &[IpNet],
+) -> Choices {
+    let claims: Vec<Claim> =
+        links.iter().map(|link| claim(link, routes, patterns, private)).collect();
+    let view = View { links, claims: &claims };
+    let devices = links.iter().zip(&claims).map(|(link, claim)| {
+        let above = view.judged_at(link, NESTING_MAX).map(|above| above.name.as_str());
+        let (judged, reason) = match (claim, above) {
+            (Claim::Named(reason), Some(above)) => {
+                (true, format!("{reason}, though its packets are also judged at {above}"))
+            }
+            (Claim::Named(reason), None) | (Claim::Yes(reason), None) => (true, reason.clone()),
+            (Claim::Yes(_) | Claim::No(_), Some(above)) if !link.loopback => {
+                (false, format!("its packets are judged at {above}"))
+            }
+            (Claim::Yes(reason) | Claim::No(reason), _) => (false, reason.clone()),
+        };
+        Choice { index: link.index, name: link.name.clone(), judged, reason }
+    });
+    let unmatched = |pattern: &&Pattern| {
+        !links.iter().any(|link| !link.loopback && pattern.matches(&link.name))
+    };
+    Choices {
+        devices: devices.collect(),
+        unmatched: patterns
+            .iter()
+            .filter(unmatched)
+            .map(|pattern| pattern.as_str().into())
+            .collect(),
+    }
+}
+
+fn claim(link: &Link, routes: &[RouteEntry], patterns: &[Pattern], private: &[IpNet]) -> Claim {
+    if link.loopback {
+        return Claim::No("loopback is never judged".into());
+    }
+    if patterns.iter().any(|pattern| pattern.is_exact() && pattern.matches(&link.name)) {
+        return Claim::Named("it is named".into());
+    }
+    if link.kind == LinkKind::Vrf {
+        return Claim::No("a VRF's packets are seen at its ports".into());
+    }
+    if let Some(pattern) = patterns.iter().find(|pattern| pattern.matches(&link.name)) {
+        return Claim::Yes(format!("it matches {pattern}"));
+    }
+    if !patterns.is_empty() {
+        return Claim::No("no interface pattern covers it".into());
+    }
+    let mut over_it = routes.iter().filter(|route| route.interfaces.contains(&link.index));
+    if over_it.clone().any(|route| route.prefix.prefix_len() == 0) {
+        return Claim::Yes("it has a default route".into());
+    }
+    let public = |net: &IpNet| is_public(net, private);
+    if let Some(own) = link.addresses.iter().find(|own| public(&IpNet::from(own.addr()))) {
+        return Claim::Yes(format!("it has the public address {}", own.addr()));
+    }
+    if let Some(route) = over_it.find(|route| public(&route.prefix)) {
+        return Claim::Yes(format!("it has a route to the public prefix {}", route.prefix));
+    }
+    Claim::No("it has no default route and no public address or route".into())
+}
+
+/// Devices with their claims.
+struct View<'a> {
+    links: &'a [Link],
+    claims: &'a [Claim],
+}
+
+impl<'a> View<'a> {
+    /// The nearest judged device on which the packets of this one are seen as well.
+    fn judged_at(&self, link: &Link, depth: usize) -> Option<&'a Link> {
+        seen_at(link, self.links).find(|other| self.is_judged(other, depth))
+    }
+
+    fn is_judged(&self, link: &Link, depth: usize) -> bool {
+        let position = self.links.binary_search_by_key(&link.index, |link| link.index);
+        match position.map(|position| &self.claims[position]) {
+            Ok(Claim::Named(_)) => true,
+            Ok(Claim::Yes(_)) => depth == 0 || self.judged_at(link, depth - 1).is_none(),
+            Ok(Claim::No(_)) | Err(_) => false,
+        }
+    }
+}
+
+/// Whether a network may hold addresses that the perimeter judges by rule.
+fn is_public(net: &IpNet, private: &[IpNet]) -> bool {
+    let never = match net.addr() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_multicast() || v6.is_unicast_link_local(),
+    };
+    !never && net.prefix_len() > 0 && !private.iter().any(|private| private.contains(net))
+}
+
+#[cfg(test)]
+mod tests;

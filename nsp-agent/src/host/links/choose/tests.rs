@@ -1,0 +1,225 @@
+use rstest::rstest;
+
+use super::*;
+
+const PRIVATE: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+
+/// A host: devices by name, each with its index, and routes.
+#[derive(Default)]
+struct Host {
+    links: Vec<Link>,
+    routes: Vec<RouteEntry>,
+}
+
+impl Host {
+    fn link(mut self, name: &str, kind: LinkKind, addresses: &[&str]) -> Self {
+        self.links.push(Link {
+            index: self.links.len() as u32 + 1,
+            name: name.into(),
+            kind,
+            up: true,
+            ethernet: true,
+            loopback: name == "lo",
+            mtu: 1500,
+            master: None,
+            lower: None,
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        });
+        self
+    }
+
+    fn index(&self, name: &str) -> u32 {
+        self.links.iter().find(|link| link.name == name).unwrap().index
+    }
+
+    fn on(mut self, lower: &str) -> Self {
+        let lower = self.index(lower);
+        self.links.last_mut().unwrap().lower = Some(lower);
+        self
+    }
+
+    fn in_master(mut self, port: &str, master: &str) -> Self {
+        let (port, master) = (self.index(port), self.index(master));
+        self.links[port as usize - 1].master = Some(master);
+        self
+    }
+
+    fn route(mut self, prefix: &str, device: &str) -> Self {
+        let interfaces = [self.index(device)].into();
+        self.routes.push(RouteEntry { prefix: prefix.parse().unwrap(), interfaces });
+        self
+    }
+
+    fn choose(&self, patterns: &[&str]) -> Choices {
+        let patterns: Vec<Pattern> =
+            patterns.iter().map(|text| Pattern::new(text).unwrap()).collect();
+        let private: Vec<IpNet> = PRIVATE.iter().map(|net| net.parse().unwrap()).collect();
+        choose(&self.links, &self.routes, &patterns, &private)
+    }
+
+    fn judged(&self, patterns: &[&str]) -> Vec<String> {
+        self.choose(patterns).judged().map(|choice| choice.name.clone()).collect()
+    }
+
+    fn reason(&self, patterns: &[&str], name: &str) -> String {
+        let choices = self.choose(patterns).devices;
+        choices.into_iter().find(|choice| choice.name == name).unwrap().reason
+    }
+}
+
+fn with_lo() -> Host {
+    Host::default().link("lo", LinkKind::Device, &["127.0.0.1/8", "::1/128"])
+}
+
+#[rstest]
+#[case::default_route(&["10.0.0.2/24"], Some("0.0.0.0/0"), "it has a default route")]
+#[case::default_route_v6(&["fd00::2/64"], Some("::/0"), "it has a default route")]
+#[case::test_net_is_public(&["192.0.2.2/24"], None, "it has the public address 192.0.2.2")]
+#[case::public_v6(&["2001:db8::2/64"], None, "it has the public address 2001:db8::2")]
+#[case::public_route(&["10.0.0.2/24"], Some("198.51.100.0/24"),
+    "it has a route to the public prefix 198.51.100.0/24")]
+#[case::half_of_everything(&["10.8.0.2/24"], Some("128.0.0.0/1"),
+    "it has a route to the public prefix 128.0.0.0/1")]
+fn judges_what_faces_the_public(
+    #[case] addresses: &[&str],
+    #[case] route: Option<&str>,
+    #[case] reason: &str,
+) {
+    let host = with_lo().link("eth0", LinkKind::Device, addresses);
+    let host = route.into_iter().fold(host, |host, route| host.route(route, "eth0"));
+    assert_eq!(host.judged(&[]), ["eth0"]);
+    assert_eq!(host.reason(&[], "eth0"), reason);
+}
+
+#[rstest]
+#[case::private(&["172.17.0.1/16", "fe80::1/64"], Some("172.17.0.0/16"))]
+#[case::multicast(&["10.0.0.2/24"], Some("ff00::/8"))]
+#[case::link_local(&[], Some("fe80::/64"))]
+fn leaves_out_what_is_private(#[case] addresses: &[&str], #[case] route: Option<&str>) {
+    let host = with_lo().link("docker0", LinkKind::Bridge, addresses);
+    let host = route.into_iter().fold(host, |host, route| host.route(route, "docker0"));
+    assert_eq!(host.judged(&[]), [] as [&str; 0]);
+    let reason = "it has no default route and no public address or route";
+    assert_eq!(host.reason(&[], "docker0"), reason);
+}
+
+#[test]
+fn loopback_is_never_judged_even_by_name() {
+    let host = with_lo();
+    assert_eq!(host.judged(&["lo"]), [] as [&str; 0]);
+    assert_eq!(host.choose(&["lo"]).unmatched, ["lo"]);
+}
+
+fn vlan_host() -> Host {
+    with_lo()
+        .link("eth0", LinkKind::Device, &["192.0.2.2/24"])
+        .link("eth0.9", LinkKind::Vlan, &["198.51.100.2/24"])
+        .on("eth0")
+}
+
+#[test]
+fn a_vlan_of_a_judged_device_is_judged_there() {
+    assert_eq!(vlan_host().judged(&[]), ["eth0"]);
+    assert_eq!(vlan_host().reason(&[], "eth0.9"), "its packets are judged at eth0");
+}
+
+#[test]
+fn a_vlan_of_a_bare_device_is_judged_itself() {
+    let host = with_lo()
+        .link("eth0", LinkKind::Device, &[])
+        .link("eth0.9", LinkKind::Vlan, &["198.51.100.2/24"])
+        .on("eth0");
+    assert_eq!(host.judged(&[]), ["eth0.9"]);
+}
+
+#[rstest]
+#[case::glob_keeps_one_point(&["eth*"], &["eth0"])]
+#[case::name_of_the_child(&["eth0.9"], &["eth0.9"])]
+#[case::glob_and_name(&["eth*", "eth0.9"], &["eth0", "eth0.9"])]
+fn patterns_decide_alone(#[case] patterns: &[&str], #[case] expected: &[&str]) {
+    assert_eq!(vlan_host().judged(patterns), expected);
+}
+
+#[test]
+fn a_named_child_says_that_it_is_judged_twice() {
+    let reason = vlan_host().reason(&["eth0", "eth0.9"], "eth0.9");
+    assert_eq!(reason, "it is named, though its packets are also judged at eth0");
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_reported() {
+    let choices = vlan_host().choose(&["eth0", "enp*"]);
+    assert_eq!(choices.unmatched, ["enp*"]);
+}
+
+#[test]
+fn a_bridge_is_judged_and_its_ports_are_not() {
+    let host = with_lo()
+        .link("eth0", LinkKind::Device, &["192.0.2.3/24"])
+        .link("br0", LinkKind::Bridge, &["192.0.2.2/24"])
+        .in_master("eth0", "br0");
+    assert_eq!(host.judged(&[]), ["br0"]);
+    assert_eq!(host.reason(&[], "eth0"), "its packets are judged at br0");
+}
+
+#[test]
+fn a_vlan_on_a_bond_leaves_the_bond_as_the_point() {
+    let host = with_lo()
+        .link("eth0", LinkKind::Device, &[])
+        .link("bond0", LinkKind::Bond, &["192.0.2.2/24"])
+        .link("bond0.9", LinkKind::Vlan, &["198.51.100.2/24"])
+        .on("bond0")
+        .in_master("eth0", "bond0");
+    assert_eq!(host.judged(&[]), ["bond0"]);
+}
+
+#[test]
+fn a_vlan_of_a_bridge_port_is_not_the_bridges() {
+    let host = with_lo()
+        .link("eth0", LinkKind::Device, &[])
+        .link("br0", LinkKind::Bridge, &["192.0.2.2/24"])
+        .link("eth0.9", LinkKind::Vlan, &["198.51.100.2/24"])
+        .on("eth0")
+        .in_master("eth0", "br0");
+    assert_eq!(host.judged(&[]), ["br0", "eth0.9"]);
+}
+
+#[test]
+fn the_ports_of_a_vrf_are_judged_and_the_vrf_is_not() {
+    let host = with_lo()
+        .link("red", LinkKind::Vrf, &["192.0.2.9/32"])
+        .link("eth0", LinkKind::Device, &["192.0.2.2/24"])
+        .in_master("eth0", "red");
+    assert_eq!(host.judged(&[]), ["eth0"]);
+}
+
+#[test]
+fn a_tunnel_is_judged_beside_the_device_that_carries_it() {
+    let host = with_lo()
+        .link("eth0", LinkKind::Device, &["10.0.0.2/24"])
+        .link("wg0", LinkKind::Wireguard, &["10.8.0.2/24"])
+        .route("0.0.0.0/0", "eth0")
+        .route("0.0.0.0/1", "wg0");
+    assert_eq!(host.judged(&[]), ["eth0", "wg0"]);
+}
+
+#[test]
+fn a_loop_of_masters_ends() {
+    let host = with_lo()
+        .link("a", LinkKind::Bridge, &[])
+        .link("b", LinkKind::Bridge, &[])
+        .in_master("a", "b")
+        .in_master("b", "a");
+    assert_eq!(host.judged(&[]), [] as [&str; 0]);
+}
+
+#[test]
+fn a_vlan_of_a_port_that_yields_to_its_bridge_is_judged_itself() {
+    let host = with_lo()
+        .link("eth0", LinkKind::Device, &["192.0.2.3/24"])
+        .link("br0", LinkKind::Bridge, &["192.0.2.2/24"])
+        .link("eth0.9", LinkKind::Vlan, &["198.51.100.2/24"])
+        .on("eth0")
+        .in_master("eth0", "br0");
+    assert_eq!(host.judged(&[]), ["br0", "eth0.9"]);
+}
