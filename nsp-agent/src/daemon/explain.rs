@@ -220,6 +220,7 @@ impl Agent {
         }
         packet.key.family = Family::V6 as u8;
         packet.key.remote = Address::v6([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        packet.key.local = Address::v6([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
         packet.key.protocol = protocol::ICMPV6;
         packet.icmp_type = nsp_common::net::icmp::v6::NEIGHBOUR_SOLICITATION;
         packet.hop_limit = 255;
