@@ -5,13 +5,20 @@
 
 mod bind;
 mod catalogue;
+mod change;
+mod errors;
 mod explain;
 mod flows;
+mod follow;
+mod learn;
+mod log;
+mod notify;
 mod plan;
 mod seed;
 mod state;
 mod status;
 mod store;
+mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -26,8 +33,8 @@ use crate::{
     host::{links, links::HostChange},
     names::schedule::Batch,
 };
-pub use state::DaemonError;
-pub(crate) use state::with_sources;
+pub use errors::DaemonError;
+pub(crate) use errors::with_sources;
 use state::Agent;
 
 /// How often records are written when nothing new happens.

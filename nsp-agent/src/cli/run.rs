@@ -25,15 +25,12 @@ pub(crate) struct Run {
     /// How what comes in is judged: native XDP where the driver has it, else TC
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Mode::Auto)]
     xdp_mode: Mode,
-    /// Apply the policy file when it changes
+    /// Apply the policy file when it changes, unless that tightens a mode or cuts a live flow
     #[arg(long)]
     watch: bool,
     /// State that outlives the agent
     #[arg(long, value_name = "DIR", env = "NSP_STATE_DIR", default_value = "/var/lib/nsp")]
     state_dir: PathBuf,
-    /// Where links and maps are pinned
-    #[arg(long, value_name = "DIR", env = "NSP_PIN_DIR", default_value = "/sys/fs/bpf/nsp")]
-    pin_dir: PathBuf,
     /// The control socket
     #[arg(long, value_name = "SOCK", env = "NSP_CONTROL", default_value = "/run/nsp/control")]
     control: PathBuf,

@@ -9,7 +9,10 @@ use nsp_common::{
 };
 use serde_json::{Value, json};
 
-use super::state::{Agent, now_ns, with_sources};
+use super::{
+    errors::with_sources,
+    state::{Agent, now_ns},
+};
 use crate::datapath::FlowEntry;
 
 /// The state of a conversation in a word.

@@ -10,7 +10,7 @@ use nsp_common::{
 };
 use serde_json::{Value, json};
 
-use super::state::{Agent, with_sources};
+use super::{errors::with_sources, state::Agent};
 use crate::{
     compile,
     compile::oracle::Oracle,

@@ -3,15 +3,16 @@
 
 use nsp_common::{
     address::Address,
-    class::flags as class_flags,
+    class::{flags as class_flags, port_index},
     decide::Tables as _,
     flow::{Flow, FlowKey, flags},
     verdict::{Direction, Reason},
 };
 
+use super::state::{Agent, now_ns};
 use crate::{
     compile::oracle::Oracle,
-    host::sockets::Connection,
+    host::sockets::{self, Connection},
 };
 
 /// The entries for live connections to public peers. Each is judged by its first packet (its
@@ -71,5 +72,43 @@ fn key(connection: &Connection) -> FlowKey {
         scope: 0,
         protocol: connection.protocol,
         family: if connection.remote.is_ipv4() { 4 } else { 6 },
+    }
+}
+
+impl Agent {
+    /// Takes over the conversations of the kernel's sockets.
+    pub(super) async fn seed(&mut self) {
+        let connections = match sockets::read().await {
+            Ok(sockets) => sockets.connections,
+            Err(error) => return self.complain("live conversations are not taken over", &error),
+        };
+        self.bindings = self.bind();
+        let flows = {
+            let oracle = self.oracle(0);
+            flows(&connections, &oracle, |it| self.association_of(it), now_ns())
+        };
+        tracing::info!(flows = flows.len(), "live conversations taken over");
+        for (key, flow) in flows {
+            if let Err(error) = self.datapath.set_flow(&key, Some(&flow)) {
+                return self.complain("a live conversation is not taken over", &error);
+            }
+        }
+    }
+
+    pub(super) fn association_of(&self, connection: &Connection) -> u16 {
+        let local = connection.local.port();
+        let listening = self
+            .bindings
+            .listeners
+            .get(&(connection.protocol, local))
+            .copied()
+            .unwrap_or(self.compiled.ports[port_index(connection.protocol, local)].association);
+        let sender = connection
+            .cgroup
+            .and_then(|id| self.tree.as_ref()?.path_of(id).map(ToOwned::to_owned))
+            .map_or(0, |path| self.association_of_path(&path));
+        let order =
+            if connection.listening_side { [listening, sender] } else { [sender, listening] };
+        order.into_iter().find(|it| *it != 0).unwrap_or(self.compiled.header.host)
     }
 }

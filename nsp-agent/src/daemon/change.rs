@@ -1,0 +1,129 @@
+//! Changing what is in force: publish, apply, reload, mode; and who asks for it.
+
+use super::{
+    catalogue,
+    errors::{DaemonError, with_sources},
+    state::{Agent, now_ns},
+    store,
+};
+use crate::{
+    compile,
+    control::Request,
+    datapath::DatapathError,
+    policy::{self, Loaded, model::AccessMode},
+};
+
+impl Agent {
+    /// Makes the policy in `self.compiled` the one in force, and everything beside it.
+    pub(super) fn publish(&mut self) -> Result<u32, DatapathError> {
+        self.bindings = self.bind();
+        let number = self.datapath.publish(
+            &self.compiled,
+            &self.bindings.selectors,
+            &self.bindings.listeners,
+        )?;
+        catalogue::raise_versions(&self.loaded.policy, &mut self.state);
+        self.refresh_catalogue();
+        if let Err(error) = store::save(&self.options.state_dir, &self.state) {
+            self.complain("state is not saved", &error);
+        }
+        self.tell_names();
+        self.set_endpoints();
+        tracing::info!(generation = number, "policy published");
+        Ok(number)
+    }
+
+    /// Compiles and publishes another policy; on any failure the one in force stays.
+    pub(super) fn apply(&mut self, loaded: Loaded, strict: bool) -> Result<u32, DaemonError> {
+        let mut identities = self.state.identities.clone();
+        if strict {
+            for (number, _) in self.state.identities.associations() {
+                identities.cut(number, now_ns());
+            }
+        }
+        let compiled = compile::compile(&loaded.policy, &mut identities)?;
+        let previous_identities = std::mem::replace(&mut self.state.identities, identities);
+        let previous_compiled = std::mem::replace(&mut self.compiled, compiled);
+        let previous_loaded = std::mem::replace(&mut self.loaded, loaded);
+        match self.publish() {
+            Ok(number) => Ok(number),
+            Err(error) => {
+                self.state.identities = previous_identities;
+                self.compiled = previous_compiled;
+                self.loaded = previous_loaded;
+                self.bindings = self.bind();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// SIGHUP: the file as it is now.
+    pub(super) fn reload(&mut self) {
+        let result = policy::load(&self.options.policy)
+            .map_err(DaemonError::from)
+            .and_then(|loaded| self.apply(loaded, false));
+        match result {
+            Ok(_) => self.trial = None,
+            Err(error) => self.complain("the policy stays as it is", &error),
+        }
+    }
+
+    /// Answers a verb.
+    pub(super) async fn answer(&mut self, request: Request) -> Result<serde_json::Value, String> {
+        match request {
+            Request::Status => Ok(self.status().await),
+            Request::Explain { packet } => self.explain(&packet),
+            Request::Flows => self.list_flows(),
+            Request::Cut { peer, kept } => self.cut_flows(peer, kept),
+            Request::Apply { path, strict } => {
+                let loaded = policy::load(&path).map_err(|errors| errors.to_string())?;
+                let number =
+                    self.apply(loaded, strict).map_err(|error| with_sources(&error))?;
+                self.trial = (path != self.options.policy).then_some(path);
+                Ok(serde_json::json!({"generation": number, "trial": self.trial}))
+            }
+            Request::Plan { path } => {
+                let loaded = policy::load(&path).map_err(|errors| errors.to_string())?;
+                self.plan(&loaded)
+            }
+            Request::Mode { resource, enforced, direction } => {
+                self.set_mode(&resource, enforced, direction.as_deref())
+            }
+            Request::Flush => {
+                self.drain();
+                Ok(serde_json::Value::Null)
+            }
+            Request::Detach => Ok(serde_json::Value::Null),
+        }
+    }
+
+    pub(super) fn set_mode(
+        &mut self,
+        resource: &str,
+        enforced: bool,
+        direction: Option<&str>,
+    ) -> Result<serde_json::Value, String> {
+        let mode = if enforced { AccessMode::Enforced } else { AccessMode::Transition };
+        let mut loaded = self.loaded.clone();
+        let known: Vec<String> =
+            loaded.policy.resources.keys().map(ToString::to_string).collect();
+        let Some((_, entry)) =
+            loaded.policy.resources.iter_mut().find(|(name, _)| name.as_str() == resource)
+        else {
+            return Err(format!("no resource {resource:?}; there are: {}", known.join(", ")));
+        };
+        if direction != Some("outbound") {
+            entry.inbound_mode = mode;
+        }
+        if direction != Some("inbound") {
+            entry.outbound_mode = mode;
+        }
+        let number = self.apply(loaded, false).map_err(|error| with_sources(&error))?;
+        Ok(serde_json::json!({"generation": number}))
+    }
+
+    pub(super) fn refresh_catalogue(&mut self) {
+        self.catalogue =
+            catalogue::build(&self.loaded.policy, &self.state, &self.links, &self.host_name);
+    }
+}

@@ -1,0 +1,238 @@
+//! Following the host: devices, routes, units, listeners, resolvers.
+
+use std::sync::Arc;
+
+use nsp_common::{
+    class::{PortEntry, port_index},
+    link::Link as KernelLink,
+};
+use tokio::sync::watch;
+
+use super::{
+    bind,
+    bind::Bindings,
+    errors::{DaemonError, with_sources},
+    state::{Agent, private_prefixes},
+};
+use crate::{
+    datapath::attach::Device,
+    host::{
+        cgroups::{self, Tree},
+        links::{self, HostChange},
+        resolvers::{self, ResolverFiles},
+        routes, sockets,
+    },
+    names::{resolver::Upstreams, task::now_s},
+    policy::model::{Process, Selector},
+};
+
+impl Agent {
+    /// Routes, devices or addresses changed.
+    pub(super) async fn host_changed(&mut self, _change: HostChange) {
+        match (links::read().await, routes::read().await) {
+            (Ok(links), Ok(routes)) => {
+                self.links = links;
+                self.routes = routes;
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                return self.complain("the host's network cannot be read", &error);
+            }
+        }
+        if let Err(error) = self.follow_host() {
+            self.complain("the host's network is not followed", &error);
+        }
+        let wanted = self.wanted();
+        self.attachments.retain(|device| wanted.contains(device));
+        self.cover(&wanted);
+        self.rebind();
+        self.refresh_catalogue();
+        self.tell_forbidden();
+    }
+
+    /// A unit came or went.
+    pub(super) fn cgroups_changed(
+        &mut self,
+        cgroups: &Option<watch::Receiver<Arc<Tree>>>,
+    ) {
+        if let Some(receiver) = cgroups {
+            self.tree = Some(receiver.borrow().clone());
+            self.rebind();
+        }
+    }
+
+    /// Follows the tree of cgroups, where there is one.
+    pub(super) fn watch_cgroups(&mut self) -> Option<watch::Receiver<Arc<Tree>>> {
+        let mount = cgroups::mount_point().ok()?;
+        match cgroups::watch(&mount) {
+            Ok(receiver) => Some(receiver),
+            Err(error) => {
+                self.complain("cgroups are not followed", &error);
+                None
+            }
+        }
+    }
+
+    pub(super) fn bind(&self) -> Bindings {
+        let host = bind::Host {
+            links: &self.links,
+            cgroups: self.tree.as_deref(),
+            listeners: &self.listeners,
+        };
+        bind::bind(&self.compiled.resources, &host)
+    }
+
+    /// Brings selectors and listeners of the generation in force up to date.
+    pub(super) fn rebind(&mut self) {
+        let bindings = self.bind();
+        if bindings == self.bindings {
+            return;
+        }
+        let before = std::mem::replace(&mut self.bindings, bindings);
+        if let Err(error) = self.datapath.select(&self.bindings.selectors) {
+            self.complain("resources are not followed", &error);
+        }
+        let gone = before.listeners.keys().filter(|it| !self.bindings.listeners.contains_key(it));
+        for (protocol, port) in gone {
+            let entry = self.compiled.ports[port_index(*protocol, *port)];
+            self.datapath.set_port(*protocol, *port, entry);
+        }
+        for ((protocol, port), association) in &self.bindings.listeners {
+            let entry = self.compiled.ports[port_index(*protocol, *port)];
+            let entry = PortEntry { association: *association, ..entry };
+            self.datapath.set_port(*protocol, *port, entry);
+        }
+    }
+
+    pub(super) fn follows_listeners(&self) -> bool {
+        self.compiled.resources.iter().any(|resource| match &resource.selector {
+            Selector::Part(part) => matches!(part.process, Some(Process::Unit(_))),
+            Selector::Host => false,
+        })
+    }
+
+    pub(super) async fn read_host(&mut self) {
+        if let Ok(mount) = cgroups::mount_point() {
+            self.tree = Tree::read(&mount).ok().map(Arc::new);
+        }
+        if let Ok(listeners) = sockets::listeners().await {
+            self.listeners = listeners;
+        }
+        if let Ok(resolvers) = resolvers::read(&self.resolver_files()) {
+            self.resolvers = resolvers;
+        }
+    }
+
+    pub(super) fn resolver_files(&self) -> ResolverFiles {
+        ResolverFiles { resolv_conf: self.options.resolv_conf.clone(), ..ResolverFiles::default() }
+    }
+
+    /// Chooses devices anew and writes what the kernel knows of devices and routes.
+    pub(super) fn follow_host(&mut self) -> Result<(), DaemonError> {
+        let private = private_prefixes(&self.loaded.policy);
+        self.choices = links::choose(&self.links, &self.routes, &self.patterns, &private);
+        match links::link_groups(&self.choices, &self.links, &self.groups) {
+            Ok(groups) => self.groups = groups,
+            Err(error) => self.complain("too many interfaces", &error),
+        }
+        let entries: Vec<(u32, KernelLink)> = self
+            .groups
+            .iter()
+            .map(|(index, group)| (*index, KernelLink { group: *group, _pad: 0, scope: 0 }))
+            .collect();
+        self.datapath.set_links(&entries)?;
+        let table = routes::route_table(&self.routes, &self.groups);
+        self.datapath.set_routes(&table)?;
+        Ok(())
+    }
+
+    pub(super) fn wanted(&self) -> Vec<Device> {
+        let judged = self.choices.judged();
+        let links = judged.filter_map(|choice| {
+            let link = self.links.iter().find(|link| link.index == choice.index)?;
+            Some(Device {
+                index: link.index,
+                name: link.name.clone(),
+                has_link_header: link.ethernet,
+            })
+        });
+        links.collect()
+    }
+
+    pub(super) fn why_nothing(&self) -> String {
+        let reasons = self.choices.devices.iter();
+        let mut reasons: Vec<String> =
+            reasons.map(|it| format!("{}: {}", it.name, it.reason)).collect();
+        let missing = self.choices.unmatched.iter();
+        reasons.extend(missing.map(|pattern| format!("no interface matches {pattern}")));
+        reasons.join("; ")
+    }
+
+    pub(super) fn cover(&mut self, wanted: &[Device]) {
+        self.uncovered.clear();
+        for device in wanted {
+            if self.attachments.covers(device.index) {
+                continue;
+            }
+            let added = self.attachments.add(&mut self.datapath, device, self.options.xdp_mode);
+            if let Err(error) = added {
+                let why = with_sources(&error);
+                tracing::error!(interface = device.name, %why, "not covered");
+                self.uncovered.insert(device.name.clone(), why);
+            }
+        }
+    }
+
+    /// The interface with the default route must be covered, or the perimeter is a pretence.
+    pub(super) fn check_covered(&mut self) -> Result<(), DaemonError> {
+        if self.options.allow_uncovered {
+            return Ok(());
+        }
+        for device in self.wanted() {
+            if self.attachments.covers(device.index) {
+                continue;
+            }
+            let has_default = self.routes.iter().any(|route| {
+                route.prefix.prefix_len() == 0 && route.interfaces.contains(&device.index)
+            });
+            if has_default || self.attachments.iter().next().is_none() {
+                let mode = self.options.xdp_mode;
+                let again = self.attachments.add(&mut self.datapath, &device, mode);
+                if let Err(source) = again {
+                    return Err(DaemonError::Uncovered { interface: device.name, source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be looked after every second.
+    pub(super) async fn care(&mut self) {
+        self.cares += 1;
+        self.watch_policy();
+        let expired = self.learned.expire(now_s());
+        self.write_learned(&expired);
+        if self.follows_listeners() {
+            match sockets::listeners().await {
+                Ok(listeners) if listeners != self.listeners => {
+                    self.listeners = listeners;
+                    self.rebind();
+                }
+                Ok(_) => {}
+                Err(error) => self.complain("listeners are not followed", &error),
+            }
+        }
+        if self.cares % 5 == 0 {
+            let files = self.resolver_files();
+            if let Ok(resolvers) = resolvers::read(&files)
+                && resolvers != self.resolvers
+            {
+                self.resolvers = resolvers;
+                self.set_endpoints();
+                let _receivers = self.names.upstreams.send(Upstreams::Host);
+            }
+        }
+        if self.cares % 30 == 0 {
+            self.expire_flows();
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! From the kernel's records to the access log.
+
+use super::state::Agent;
+use crate::access_log::{clock::Clock, record::AccessRecord};
+
+impl Agent {
+    /// Writes the access records gathered so far.
+    pub(super) fn drain(&mut self) {
+        let drained = match self.datapath.drain_records() {
+            Ok(drained) => drained,
+            Err(error) => return self.complain("access records are not read", &error),
+        };
+        if drained.is_empty() {
+            return;
+        }
+        let clock = Clock::read();
+        let enabled = &self.loaded.policy.logging.enabled_log_categories;
+        let mut records: Vec<AccessRecord> = drained
+            .iter()
+            .map(|(key, record)| AccessRecord::of(key, record, &self.catalogue, &clock))
+            .filter(|record| enabled.iter().any(|known| known.as_str() == record.category))
+            .collect();
+        records.sort_by_key(|record| record.time_generated);
+        self.writer.write(records);
+    }
+
+    /// The last records are written; dropping the rest detaches.
+    pub(super) fn end(mut self) {
+        self.drain();
+        let (state, in_time) = self.writer.close(std::time::Duration::from_secs(3));
+        if !in_time || state.lost.lines != 0 {
+            tracing::error!(lines = state.lost.lines, packets = state.lost.packets, "access log lost");
+        }
+    }
+}

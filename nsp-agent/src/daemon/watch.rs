@@ -1,0 +1,77 @@
+//! `--watch`: the policy file as it changes, as far as nothing gets stricter.
+//!
+//! What tightens a mode or cuts a live conversation is for `nsp apply`, where somebody looks.
+
+use crate::policy::{
+    self, Loaded,
+    model::{AccessMode, Policy, PublicNetworkAccess},
+};
+
+use super::{errors::with_sources, state::Agent};
+
+impl Agent {
+    /// Looks at the file; called once a second. A file that was refused is not tried again before
+    /// it changes.
+    pub(super) fn watch_policy(&mut self) {
+        if !self.options.watch || self.trial.is_some() {
+            return;
+        }
+        let loaded = match policy::load(&self.options.policy) {
+            Ok(loaded) => loaded,
+            Err(errors) => return self.refuse_watched(errors.to_string()),
+        };
+        if loaded.digest == self.loaded.digest {
+            self.watch_refused = None;
+            return;
+        }
+        if let Some(what) = tightened(&self.loaded.policy, &loaded.policy) {
+            return self.refuse_watched(format!("{what} gets stricter: nsp plan, nsp apply"));
+        }
+        match self.count_cut(&loaded) {
+            Ok(0) => {}
+            Ok(cut) => {
+                let why = format!("{cut} live conversations would be cut: nsp plan, nsp apply");
+                return self.refuse_watched(why);
+            }
+            Err(why) => return self.refuse_watched(why),
+        }
+        if let Err(error) = self.apply(loaded, false) {
+            self.refuse_watched(with_sources(&error));
+        }
+    }
+
+    fn count_cut(&self, loaded: &Loaded) -> Result<usize, String> {
+        let plan = self.plan(loaded)?;
+        Ok(plan["flowsCut"].as_array().map_or(0, Vec::len))
+    }
+
+    fn refuse_watched(&mut self, why: String) {
+        if self.watch_refused.as_ref() == Some(&why) {
+            return;
+        }
+        tracing::error!(%why, "the changed policy file is not applied");
+        self.last_error = Some(format!("the changed policy file is not applied: {why}"));
+        self.watch_refused = Some(why);
+    }
+}
+
+/// What is stricter in `after`, if anything is.
+fn tightened(before: &Policy, after: &Policy) -> Option<String> {
+    let strictness = |access| match access {
+        PublicNetworkAccess::Enabled => 0,
+        PublicNetworkAccess::Transition => 1,
+        PublicNetworkAccess::SecuredByPerimeter => 2,
+    };
+    let access = |policy: &Policy| strictness(policy.perimeter.public_network_access);
+    if access(after) > access(before) {
+        return Some("public_network_access".to_owned());
+    }
+    let enforced = |mode: AccessMode| mode == AccessMode::Enforced;
+    after.resources.iter().find_map(|(name, resource)| {
+        let old = before.resources.get(name);
+        let stricter = |now, then: Option<AccessMode>| enforced(now) && !then.is_some_and(enforced);
+        let inbound = stricter(resource.inbound_mode, old.map(|old| old.inbound_mode));
+        let outbound = stricter(resource.outbound_mode, old.map(|old| old.outbound_mode));
+        (inbound || outbound).then(|| format!("resource {name}"))
+    })
+}
