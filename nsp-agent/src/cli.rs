@@ -107,7 +107,8 @@ impl From<ControlError> for Failure {
             ControlError::NoAgent { source, .. }
                 if source.kind() == std::io::ErrorKind::PermissionDenied =>
             {
-                Self::needs_privileges(text).with_cure("sudo nsp …, or join the group of the socket")
+                Self::needs_privileges(text)
+                    .with_cure("sudo nsp …, or join the group of the socket")
             }
             ControlError::NoAgent { .. } => {
                 Self::failed(text).with_cure("systemctl start nsp, or nsp run --policy FILE")

@@ -164,10 +164,13 @@ pub fn compile(policy: &Policy, identities: &mut Identities) -> Result<Compiled,
 
 /// The private ranges in force.
 pub fn private_prefixes(policy: &Policy) -> impl Iterator<Item = IpNet> {
-    policy.private_prefixes.clone().unwrap_or_else(|| {
-        PRIVATE_PREFIXES.iter().map(|text| text.parse().expect("a constant prefix")).collect()
-    })
-    .into_iter()
+    policy
+        .private_prefixes
+        .clone()
+        .unwrap_or_else(|| {
+            PRIVATE_PREFIXES.iter().map(|text| text.parse().expect("a constant prefix")).collect()
+        })
+        .into_iter()
 }
 
 /// Rules in the order of their numbers: profile, direction, name. The maps are ordered already.

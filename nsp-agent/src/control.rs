@@ -200,8 +200,7 @@ async fn read(stream: &mut UnixStream) -> Result<Request, String> {
 /// [`ControlError`].
 pub fn call(path: &Path, request: &Request) -> Result<serde_json::Value, ControlError> {
     use std::io::{BufRead as _, Write as _};
-    let no_agent =
-        |source| ControlError::NoAgent { path: path.display().to_string(), source };
+    let no_agent = |source| ControlError::NoAgent { path: path.display().to_string(), source };
     let mut stream = std::os::unix::net::UnixStream::connect(path).map_err(no_agent)?;
     let mut line = serde_json::to_vec(request).map_err(ControlError::Garbled)?;
     line.push(b'\n');

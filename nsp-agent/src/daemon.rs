@@ -91,10 +91,8 @@ enum Input {
 pub async fn run(options: Options) -> Result<(), DaemonError> {
     // Watch before the first reading, or a change between the two is lost.
     let mut host = links::watch().map_err(DaemonError::Host)?;
-    let listener = control::listen(&options.control).map_err(|source| DaemonError::Control {
-        path: options.control.clone(),
-        source,
-    })?;
+    let listener = control::listen(&options.control)
+        .map_err(|source| DaemonError::Control { path: options.control.clone(), source })?;
     let (batches_in, mut batches) = mpsc::channel(64);
     let mut agent = Agent::start(options, batches_in).await?;
     let (calls_in, mut calls) = mpsc::channel(16);

@@ -62,7 +62,9 @@ pub enum DatapathError {
         source: io::Error,
     },
     /// A table of the policy is larger than its map.
-    #[error("the policy needs {needed} {table}, this datapath was loaded with room for {capacity}; restart the agent to load it with more")]
+    #[error(
+        "the policy needs {needed} {table}, this datapath was loaded with room for {capacity}; restart the agent to load it with more"
+    )]
     Capacity {
         /// The table.
         table: &'static str,

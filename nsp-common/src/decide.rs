@@ -203,11 +203,8 @@ pub fn decide<T: Tables>(packet: &Packet, tables: &mut T) -> Decision {
         return decision;
     }
     // 7.
-    let flaw = if packet.has(flags::LATER_FRAGMENT) {
-        Some(Reason::OrphanFragment)
-    } else {
-        flaw(packet)
-    };
+    let flaw =
+        if packet.has(flags::LATER_FRAGMENT) { Some(Reason::OrphanFragment) } else { flaw(packet) };
     if let Some(reason) = flaw {
         return unclassifiable(reason, TrafficClass::Public, packet, &generation, seat);
     }
@@ -217,11 +214,7 @@ pub fn decide<T: Tables>(packet: &Packet, tables: &mut T) -> Decision {
 
 /// Steps 1 to 4.
 #[inline(always)]
-fn before_resource<T: Tables>(
-    packet: &Packet,
-    tables: &mut T,
-    generation: &Generation,
-) -> Step {
+fn before_resource<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Step {
     let way = packet.way();
     // 1.
     if packet.flaw == Reason::NotIp as u8 {

@@ -226,8 +226,7 @@ impl Packet {
     /// A TCP segment that asks to open a conversation: SYN alone (ECN bits aside).
     #[inline(always)]
     pub const fn is_bare_syn(&self) -> bool {
-        self.is_tcp()
-            && self.tcp_flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN
+        self.is_tcp() && self.tcp_flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN
     }
 
     /// A TCP segment that answers one that asks.

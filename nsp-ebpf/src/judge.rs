@@ -2,7 +2,8 @@
 //!
 //! A program's parser, the decision and the report each have tens of ways through. In one piece the
 //! verifier would walk their product, beyond its million instructions; functions with global linkage
-//! (kernel 5.6) are checked once each. They share a packet's [`Work`] and nothing else.
+//! (kernel 5.6) are checked once each. They share the hook's work place and nothing else. Each looks
+//! it up by itself: memory that comes as an argument is no key of a map before kernel 6.6.
 
 use aya_ebpf::bindings::__sk_buff;
 use nsp_common::{
@@ -12,7 +13,7 @@ use nsp_common::{
 
 use crate::{
     flow,
-    maps::Work,
+    maps::{self, Hook},
     report,
     tables::{Live, NoSender, Sender, Socket},
 };
@@ -20,30 +21,28 @@ use crate::{
 /// Decides about a packet that comes in.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nsp_decide_inbound(work: *mut Work) -> u32 {
-    decide_by(work, NoSender)
+pub(crate) extern "C" fn nsp_decide_inbound(hook: u32) -> u32 {
+    decide_by(hook, NoSender)
 }
 
 /// Decides about a packet that goes out.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nsp_decide_outbound(skb: *mut __sk_buff, work: *mut Work) -> u32 {
-    decide_by(work, Socket(skb))
+pub(crate) extern "C" fn nsp_decide_outbound(skb: *mut __sk_buff, hook: u32) -> u32 {
+    decide_by(hook, Socket(skb))
 }
 
 /// Counts, records and tracks what was decided; answers the verdict as a number.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nsp_report(work: *mut Work) -> u32 {
-    // SAFETY: null or a whole work place: the verifier insists on it at every call.
-    let Some(work) = (unsafe { work.as_mut() }) else { return Verdict::Pass as u32 };
+pub(crate) extern "C" fn nsp_report(hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return Verdict::Pass as u32 };
     report::conclude(work) as u32
 }
 
 #[inline(always)]
-fn decide_by<S: Sender>(work: *mut Work, sender: S) -> u32 {
-    // SAFETY: as in `nsp_report`.
-    let Some(work) = (unsafe { work.as_mut() }) else { return 0 };
+fn decide_by<S: Sender>(hook: u32, sender: S) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
     let mut tables = Live::new(sender, false);
     work.generation = tables.generation.number;
     work.now_ns = tables.now_ns;
@@ -58,18 +57,18 @@ fn decide_by<S: Sender>(work: *mut Work, sender: S) -> u32 {
     0
 }
 
-/// Both halves for a packet that comes in.
+/// Both halves for the packet in the hook's work place, which comes in.
 #[inline(always)]
-pub(crate) fn inbound(work: &mut Work) -> Verdict {
-    nsp_decide_inbound(work);
-    verdict(nsp_report(work))
+pub(crate) fn inbound(hook: Hook) -> Verdict {
+    nsp_decide_inbound(hook as u32);
+    verdict(nsp_report(hook as u32))
 }
 
-/// Both halves for a packet that goes out.
+/// Both halves for the packet in the hook's work place, which goes out.
 #[inline(always)]
-pub(crate) fn outbound(skb: *mut __sk_buff, work: &mut Work) -> Verdict {
-    nsp_decide_outbound(skb, work);
-    verdict(nsp_report(work))
+pub(crate) fn outbound(skb: *mut __sk_buff, hook: Hook) -> Verdict {
+    nsp_decide_outbound(skb, hook as u32);
+    verdict(nsp_report(hook as u32))
 }
 
 #[inline(always)]

@@ -230,4 +230,3 @@ impl<S: Sender> Tables for Live<S> {
         true
     }
 }
-

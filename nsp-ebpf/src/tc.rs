@@ -80,7 +80,7 @@ fn judge_buffer(context: &TcContext, hook: Hook, link: LinkHeader) -> Verdict {
     let bytes = Linear::new(context.data(), context.data_end(), length, &mut work.cursor);
     packet.parse(&bytes, link);
     match hook {
-        Hook::Egress => judge::outbound(context.skb.skb, work),
-        _ => judge::inbound(work),
+        Hook::Egress => judge::outbound(context.skb.skb, hook),
+        _ => judge::inbound(hook),
     }
 }

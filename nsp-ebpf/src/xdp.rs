@@ -30,11 +30,10 @@ fn judge_frame(context: &XdpContext) -> Verdict {
     let Some(work) = maps::scratch(Hook::Xdp) else { return Verdict::Pass };
     let packet = &mut work.packet;
     // SAFETY: the context is the kernel's own.
-    let length =
-        unsafe { aya_ebpf::helpers::generated::bpf_xdp_get_buff_len(context.ctx) } as u32;
+    let length = unsafe { aya_ebpf::helpers::generated::bpf_xdp_get_buff_len(context.ctx) } as u32;
     packet.direction = Direction::Inbound as u8;
     packet.ifindex = context.ingress_ifindex() as u32;
     let bytes = Linear::new(context.data(), context.data_end(), length, &mut work.cursor);
     packet.parse(&bytes, LinkHeader::Ethernet);
-    judge::inbound(work)
+    judge::inbound(Hook::Xdp)
 }

@@ -66,7 +66,9 @@ impl Check {
                 resource.outbound_mode.as_str()
             );
             if uncovered.contains(&name.to_string()) {
-                println!("    outbound: NOT COVERED (its traffic cannot be told from the host's: add unit or cgroup)");
+                println!(
+                    "    outbound: NOT COVERED (its traffic cannot be told from the host's: add unit or cgroup)"
+                );
             }
         }
         for rule in &rules {
@@ -118,12 +120,7 @@ fn rules(policy: &Policy) -> Vec<Admitted> {
     all
 }
 
-fn admitted(
-    name: String,
-    direction: &'static str,
-    prefixes: &[IpNet],
-    names: usize,
-) -> Admitted {
+fn admitted(name: String, direction: &'static str, prefixes: &[IpNet], names: usize) -> Admitted {
     let (mut v4, mut v6) = (0_u128, 0_u128);
     for prefix in prefixes {
         match prefix {

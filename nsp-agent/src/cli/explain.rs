@@ -82,7 +82,10 @@ impl Explain {
         if word != "ALLOW" {
             let rule = if outbound { "outbound" } else { "inbound" };
             if let Some(profile) = answer["profile"].as_str() {
-                println!("  to allow it: [profile.{profile}.{rule}.NAME] address_prefixes = [\"{}\"]", text(&answer["address"]));
+                println!(
+                    "  to allow it: [profile.{profile}.{rule}.NAME] address_prefixes = [\"{}\"]",
+                    text(&answer["address"])
+                );
             }
         }
         Ok(())
@@ -101,7 +104,9 @@ impl Explain {
                 let (host, port) = target
                     .rsplit_once(':')
                     .filter(|(host, _)| !host.contains(':') || host.starts_with('['))
-                    .ok_or_else(|| usage("a destination is NAME:PORT, ADDRESS:PORT or [V6]:PORT"))?;
+                    .ok_or_else(|| {
+                        usage("a destination is NAME:PORT, ADDRESS:PORT or [V6]:PORT")
+                    })?;
                 let port = port.parse().map_err(|_| usage("the port is a number"))?;
                 (host.trim_matches(['[', ']']).to_owned(), port)
             }
@@ -126,7 +131,9 @@ impl Explain {
             "udp" => 17,
             "sctp" => 132,
             "icmp" => 1,
-            other => other.parse().map_err(|_| usage("--proto is tcp, udp, sctp, icmp or a number"))?,
+            other => {
+                other.parse().map_err(|_| usage("--proto is tcp, udp, sctp, icmp or a number"))?
+            }
         };
         Ok(ExplainPacket {
             outbound,

@@ -61,11 +61,8 @@ impl Logs {
             None => None,
         };
         let filter = Filter { category, since };
-        let opened = if self.follow {
-            Log::follow(&self.log, filter)
-        } else {
-            Log::open(&self.log, filter)
-        };
+        let opened =
+            if self.follow { Log::follow(&self.log, filter) } else { Log::open(&self.log, filter) };
         let mut log = opened.map_err(|error| Failure::failed(error.to_string()))?;
         let reader = Reader::here();
         let mut out = std::io::stdout().lock();

@@ -31,13 +31,18 @@ impl PortClasses {
                 lists.push(list.clone());
             }
         }
-        let mut classes =
-            Self { lists, members: vec![Vec::new()], table: vec![PortEntry::default(); PORT_ENTRIES] };
+        let mut classes = Self {
+            lists,
+            members: vec![Vec::new()],
+            table: vec![PortEntry::default(); PORT_ENTRIES],
+        };
         let mut numbers = HashMap::from([(Vec::new(), 0_u16)]);
         for number in [protocol::TCP, protocol::UDP, protocol::SCTP] {
             for (first, last, within) in classes.runs(number) {
                 let class = classes.number(within, &mut numbers)?;
-                for entry in &mut classes.table[port_index(number, first)..=port_index(number, last)] {
+                for entry in
+                    &mut classes.table[port_index(number, first)..=port_index(number, last)]
+                {
                     entry.class = class;
                 }
             }

@@ -88,9 +88,9 @@ fn bind_part(resource: &BoundResource, part: &Part, host: &Host<'_>, bindings: &
     }
     let within = |id: u64| {
         host.cgroups.and_then(|tree| tree.path_of(id)).is_some_and(|path| {
-            cgroups.iter().any(|cgroup| {
-                path == cgroup.path || path.starts_with(&format!("{}/", cgroup.path))
-            })
+            cgroups
+                .iter()
+                .any(|cgroup| path == cgroup.path || path.starts_with(&format!("{}/", cgroup.path)))
         })
     };
     for listener in host.listeners.iter().filter(|it| it.cgroup.is_some_and(within)) {

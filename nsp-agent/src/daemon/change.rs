@@ -77,8 +77,7 @@ impl Agent {
             Request::Cut { peer, kept } => self.cut_flows(peer, kept),
             Request::Apply { path, strict } => {
                 let loaded = policy::load(&path).map_err(|errors| errors.to_string())?;
-                let number =
-                    self.apply(loaded, strict).map_err(|error| with_sources(&error))?;
+                let number = self.apply(loaded, strict).map_err(|error| with_sources(&error))?;
                 self.trial = (path != self.options.policy).then_some(path);
                 Ok(serde_json::json!({"generation": number, "trial": self.trial}))
             }
@@ -105,8 +104,7 @@ impl Agent {
     ) -> Result<serde_json::Value, String> {
         let mode = if enforced { AccessMode::Enforced } else { AccessMode::Transition };
         let mut loaded = self.loaded.clone();
-        let known: Vec<String> =
-            loaded.policy.resources.keys().map(ToString::to_string).collect();
+        let known: Vec<String> = loaded.policy.resources.keys().map(ToString::to_string).collect();
         let Some((_, entry)) =
             loaded.policy.resources.iter_mut().find(|(name, _)| name.as_str() == resource)
         else {

@@ -32,7 +32,9 @@ pub enum DaemonError {
     #[error("no interface to cover: {0}")]
     NoInterface(String),
     /// The interface with the default route cannot be covered.
-    #[error("cannot cover {interface}, which has the default route; --allow-uncovered starts all the same")]
+    #[error(
+        "cannot cover {interface}, which has the default route; --allow-uncovered starts all the same"
+    )]
     Uncovered {
         /// Its name.
         interface: String,
@@ -74,4 +76,3 @@ pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     }
     text
 }
-

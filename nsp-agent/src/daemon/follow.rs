@@ -50,10 +50,7 @@ impl Agent {
     }
 
     /// A unit came or went.
-    pub(super) fn cgroups_changed(
-        &mut self,
-        cgroups: &Option<watch::Receiver<Arc<Tree>>>,
-    ) {
+    pub(super) fn cgroups_changed(&mut self, cgroups: &Option<watch::Receiver<Arc<Tree>>>) {
         if let Some(receiver) = cgroups {
             self.tree = Some(receiver.borrow().clone());
             self.rebind();

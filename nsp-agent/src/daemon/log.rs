@@ -29,7 +29,11 @@ impl Agent {
         self.drain();
         let (state, in_time) = self.writer.close(std::time::Duration::from_secs(3));
         if !in_time || state.lost.lines != 0 {
-            tracing::error!(lines = state.lost.lines, packets = state.lost.packets, "access log lost");
+            tracing::error!(
+                lines = state.lost.lines,
+                packets = state.lost.packets,
+                "access log lost"
+            );
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use nsp_common::{
     decide::decide,
-    packet::{Packet, flags},
     net::transport::protocol,
+    packet::{Packet, flags},
     verdict::Verdict,
 };
 use serde_json::{Value, json};
@@ -81,10 +81,16 @@ fn describe(policy: &Policy) -> BTreeMap<String, String> {
     let perimeter = &policy.perimeter;
     all.insert(
         "perimeter".to_owned(),
-        format!("{} {:?} {:?}", perimeter.name, perimeter.public_network_access, perimeter.forwarded),
+        format!(
+            "{} {:?} {:?}",
+            perimeter.name, perimeter.public_network_access, perimeter.forwarded
+        ),
     );
     for (name, profile) in &policy.profiles {
-        all.insert(format!("profile {name}"), format!("{:?} {:?}", profile.private, profile.metadata));
+        all.insert(
+            format!("profile {name}"),
+            format!("{:?} {:?}", profile.private, profile.metadata),
+        );
         for (rule, it) in &profile.inbound {
             let text = format!("{:?} {:?}", it.prefixes, it.ports);
             all.insert(format!("inbound rule {name}/{rule}"), text);
@@ -121,7 +127,8 @@ fn changed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
     both.filter(|(_, old, new)| old != new)
         .map(|(key, old, new)| {
             // Prefix lists are too long to show; what people change by hand is not.
-            let show = |text: &str| if text.len() > 200 { "…".to_owned() } else { text.to_owned() };
+            let show =
+                |text: &str| if text.len() > 200 { "…".to_owned() } else { text.to_owned() };
             json!({"what": key, "from": show(old), "to": show(new)})
         })
         .collect()

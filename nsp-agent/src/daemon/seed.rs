@@ -38,11 +38,8 @@ pub(super) fn flows(
             if class.flags & trusted != 0 || key.remote.is_loopback(family) {
                 return None;
             }
-            let opener = if connection.listening_side {
-                Direction::Inbound
-            } else {
-                Direction::Outbound
-            };
+            let opener =
+                if connection.listening_side { Direction::Inbound } else { Direction::Outbound };
             let flow = Flow {
                 opened_ns: now_ns,
                 seen_ns: now_ns,

@@ -199,7 +199,12 @@ impl Agent {
     /// Says that both directions are attached and tested.
     pub(super) fn say_ready(&self) {
         for (device, hook) in self.attachments.iter() {
-            tracing::info!(interface = device.name, ingress = hook.name(), egress = "tc", "covered");
+            tracing::info!(
+                interface = device.name,
+                ingress = hook.name(),
+                egress = "tc",
+                "covered"
+            );
         }
         if let Err(error) = notify("READY=1") {
             tracing::warn!(%error, "systemd is not told");

@@ -92,7 +92,9 @@ impl Agent {
         let categories: serde_json::Map<String, Value> = nsp_common::verdict::Category::ALL
             .iter()
             .skip(1)
-            .map(|category| (category.name().to_owned(), json!(counters.category(*category).packets)))
+            .map(|category| {
+                (category.name().to_owned(), json!(counters.category(*category).packets))
+            })
             .collect();
         json!({
             "reasons": reasons,

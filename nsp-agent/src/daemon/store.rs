@@ -66,8 +66,11 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
         _ => {
             let aside = path.with_extension("unreadable");
             tracing::error!(path = %path.display(), aside = %aside.display(), "state cannot be read, set aside");
-            fs::rename(&path, &aside)
-                .map_err(|source| StoreError::Io { operation: "set aside", path, source })?;
+            fs::rename(&path, &aside).map_err(|source| StoreError::Io {
+                operation: "set aside",
+                path,
+                source,
+            })?;
             Ok(fresh())
         }
     }

@@ -93,8 +93,7 @@ impl Attachments {
         device: &Device,
         mode: XdpMode,
     ) -> Result<IngressHook, DatapathError> {
-        let egress_program =
-            if device.has_link_header { "nsp_egress" } else { "nsp_egress_bare" };
+        let egress_program = if device.has_link_header { "nsp_egress" } else { "nsp_egress_bare" };
         let egress = datapath.attach_tc(egress_program, device, TcAttachType::Egress)?;
         let (ingress, xdp, tc) = datapath.attach_ingress(device, mode)?;
         let attachment = Attachment { ingress, _xdp: xdp, _ingress: tc, _egress: egress };

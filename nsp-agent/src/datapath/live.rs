@@ -46,14 +46,9 @@ impl<K: Pod + Eq + Hash, V: Pod + PartialEq> Synced<K, V> {
 
     /// Makes the part of the map that `owns` names equal to `wanted`. Adds what is new before it
     /// removes what is gone, so that nothing wanted is ever absent.
-    fn sync(
-        &mut self,
-        wanted: &[(K, V)],
-        owns: impl Fn(&K) -> bool,
-    ) -> Result<(), DatapathError> {
-        let failed = |operation, map| {
-            move |source: MapError| DatapathError::Map { operation, map, source }
-        };
+    fn sync(&mut self, wanted: &[(K, V)], owns: impl Fn(&K) -> bool) -> Result<(), DatapathError> {
+        let failed =
+            |operation, map| move |source: MapError| DatapathError::Map { operation, map, source };
         for (key, value) in wanted {
             if self.held.get(key) != Some(value) {
                 self.map.insert(key, value, 0).map_err(failed("write", self.name))?;
@@ -163,12 +158,8 @@ impl Datapath {
         for prefix in live.routes.keys().filter(|prefix| !wanted.contains_key(prefix)) {
             let length = u32::from(prefix.prefix_len());
             match prefix {
-                IpNet::V4(net) => {
-                    live.routes_v4.remove(&Key::new(length, net.network().octets()))
-                }
-                IpNet::V6(net) => {
-                    live.routes_v6.remove(&Key::new(length, net.network().octets()))
-                }
+                IpNet::V4(net) => live.routes_v4.remove(&Key::new(length, net.network().octets())),
+                IpNet::V6(net) => live.routes_v6.remove(&Key::new(length, net.network().octets())),
             }
             .map_err(failed)?;
         }
@@ -200,6 +191,10 @@ impl Datapath {
             }
             (std::net::IpAddr::V6(v6), None) => gone(live.learned_v6.remove(&v6.octets())),
         }
-        .map_err(|source| DatapathError::Map { operation: "write", map: "LEARNED", source })
+        .map_err(|source| DatapathError::Map {
+            operation: "write",
+            map: "LEARNED",
+            source,
+        })
     }
 }

@@ -106,7 +106,9 @@ impl Mapped {
         assert!(entry < self.entries && word * 8 < self.stride);
         // SAFETY: inside the mapping and aligned to eight bytes; it lives as long as `self`, and
         // this word is written through atomics only.
-        unsafe { AtomicU64::from_ptr(self.memory.as_ptr().add(entry * self.stride + word * 8).cast()) }
+        unsafe {
+            AtomicU64::from_ptr(self.memory.as_ptr().add(entry * self.stride + word * 8).cast())
+        }
     }
 
     /// Stores a word so that everything written before it is seen by who reads it.

@@ -55,10 +55,14 @@ impl Tries {
         for (prefix, class) in prefixes {
             let length = u32::from(prefix.prefix_len());
             match prefix {
-                IpNet::V4(net) => insert(&mut v4, &Key::new(length, net.network().octets()), *class)
-                    .map_err(failed("ADDRESSES_V4"))?,
-                IpNet::V6(net) => insert(&mut v6, &Key::new(length, net.network().octets()), *class)
-                    .map_err(failed("ADDRESSES_V6"))?,
+                IpNet::V4(net) => {
+                    insert(&mut v4, &Key::new(length, net.network().octets()), *class)
+                        .map_err(failed("ADDRESSES_V4"))?
+                }
+                IpNet::V6(net) => {
+                    insert(&mut v6, &Key::new(length, net.network().octets()), *class)
+                        .map_err(failed("ADDRESSES_V6"))?
+                }
             }
         }
         self.v4.set(slot, &v4, 0).map_err(failed("ADDRESSES_V4"))?;
@@ -69,7 +73,8 @@ impl Tries {
     /// Waits until no program runs that began before this call: updating a map of maps does
     /// (kernel/bpf/syscall.c, maybe_wait_bpf_programs). Slot zero is never looked up.
     pub(super) fn grace(&mut self) -> Result<(), DatapathError> {
-        let failed = |source| DatapathError::Map { operation: "wait on", map: "ADDRESSES_V4", source };
+        let failed =
+            |source| DatapathError::Map { operation: "wait on", map: "ADDRESSES_V4", source };
         if self.idle.is_none() {
             self.idle = Some(TrieV4::create(1, NO_PREALLOC).map_err(failed)?);
         }

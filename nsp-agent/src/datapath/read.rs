@@ -7,14 +7,14 @@ use aya::{
     maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use nsp_common::{
-    event::{COUNTERS, Counter, Event, Loss, Record, RecordKey, category_counter, loss_counter,
-        reason_counter},
+    event::{
+        COUNTERS, Counter, Event, Loss, Record, RecordKey, category_counter, loss_counter,
+        reason_counter,
+    },
     flow::{Flow, FlowKey, FlowKeyV4},
     verdict::{Category, Direction, Reason, Verdict},
 };
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Datapath, DatapathError, take};
 
@@ -162,8 +162,15 @@ impl Datapath {
         // An entry that goes while the table is walked restarts the walk: keep each key once.
         let mut found = BTreeMap::new();
         let mut keep = |key: FlowKey, flow: Flow, is_proven: bool| {
-            let order = (key.family, key.remote, key.local, key.remote_port, key.local_port,
-                key.protocol, key.scope);
+            let order = (
+                key.family,
+                key.remote,
+                key.local,
+                key.remote_port,
+                key.local_port,
+                key.protocol,
+                key.scope,
+            );
             found.insert(order, FlowEntry { key, flow, is_proven });
         };
         for (is_proven, map) in [false, true].into_iter().zip(&self.records.flows_v4) {

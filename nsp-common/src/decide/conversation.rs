@@ -16,11 +16,7 @@ use crate::{
 
 /// Step 4. Undecided when the packet belongs to no conversation.
 #[inline(always)]
-pub(super) fn judge<T: Tables>(
-    packet: &Packet,
-    tables: &mut T,
-    generation: &Generation,
-) -> Step {
+pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Step {
     if packet.has(flags::LATER_FRAGMENT) {
         let Some(head) = tables.fragment_head(packet) else { return Step::Undecided };
         let mut decision = standing(&head);
@@ -108,10 +104,8 @@ fn rejudge<T: Tables>(
     let seat = resource::seat_of(flow.association, flow.opened_by(), tables, generation);
     let was_tolerated = flow.has(flow_flags::WOULD_DENY) || flow.has(flow_flags::KEPT);
     let was_alone = flow.reason == Reason::Unassociated as u8;
-    flow.flags &= !(flow_flags::DENIED
-        | flow_flags::WOULD_DENY
-        | flow_flags::KEPT
-        | flow_flags::ENFORCED);
+    flow.flags &=
+        !(flow_flags::DENIED | flow_flags::WOULD_DENY | flow_flags::KEPT | flow_flags::ENFORCED);
     if seat.mode as u8 == AccessMode::Enforced as u8 {
         flow.flags |= flow_flags::ENFORCED;
     }

@@ -21,9 +21,8 @@ const HOP_LIMIT_OF_THIS_LINK: u8 = 255;
 /// Step 3. Undecided when the packet is no infrastructure.
 #[inline(always)]
 pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T) -> Step {
-    let pass = |reason| {
-        Step::Decided(Decision::pass(reason, TrafficClass::Infrastructure, packet.way()))
-    };
+    let pass =
+        |reason| Step::Decided(Decision::pass(reason, TrafficClass::Infrastructure, packet.way()));
     let family = packet.ip_family();
     match packet.key.protocol {
         protocol::ICMPV6 if family == Family::V6 && packet.icmp_type != 0 => {
@@ -76,10 +75,7 @@ fn discovery(packet: &Packet) -> Discovery {
                 Discovery::Rogue
             }
         }
-        v6::LISTENER_QUERY
-        | v6::LISTENER_REPORT
-        | v6::LISTENER_DONE
-        | v6::LISTENER_REPORT_V2 => {
+        v6::LISTENER_QUERY | v6::LISTENER_REPORT | v6::LISTENER_DONE | v6::LISTENER_REPORT_V2 => {
             let local = source.is_v6_link_local() || source.is_unspecified(Family::V6);
             if packet.hop_limit == 1 && local {
                 Discovery::Passes(Reason::MulticastListener)

@@ -27,8 +27,7 @@ pub(super) fn judge<T: Tables>(
         return Decision::refuse(Reason::NoFlow, TrafficClass::Public, seat);
     }
     if seat.association == 0 {
-        let mut decision =
-            Decision::refuse(Reason::NoResource, TrafficClass::Public, seat);
+        let mut decision = Decision::refuse(Reason::NoResource, TrafficClass::Public, seat);
         decision.flow = opens(packet, &decision);
         return decision;
     }

@@ -1,0 +1,90 @@
+//! Counters, access records, events, and the budget of ICMP errors.
+
+use aya_ebpf::{
+    btf_maps::{HashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use nsp_common::event::{COUNTERS as COUNTER_COUNT, Counter, Event, Record, RecordKey};
+
+/// Exact counters, never reset: by reason, direction and verdict; by category; of losses.
+#[btf_map]
+static COUNTERS: PerCpuArray<Counter, { COUNTER_COUNT as usize }> = PerCpuArray::new();
+
+/// Access records being filled in even epochs, drained in odd ones.
+#[btf_map]
+static RECORDS_EVEN: HashMap<RecordKey, Record, 16384> = HashMap::new();
+
+/// Access records being filled in odd epochs.
+#[btf_map]
+static RECORDS_ODD: HashMap<RecordKey, Record, 16384> = HashMap::new();
+
+/// Collapsed records of even epochs: room that a flood of sources cannot take from the others.
+#[btf_map]
+static COARSE_EVEN: HashMap<RecordKey, Record, 4096> = HashMap::new();
+
+/// Collapsed records of odd epochs.
+#[btf_map]
+static COARSE_ODD: HashMap<RecordKey, Record, 4096> = HashMap::new();
+
+/// The first packet of each record.
+#[btf_map]
+static EVENTS: RingBuf<Event, { 1 << 20 }> = RingBuf::new();
+
+/// Tokens for ICMP errors that pass, one bucket a processor.
+#[btf_map]
+static ICMP_BUDGET: PerCpuArray<IcmpBudget, 1> = PerCpuArray::new();
+
+/// A token bucket.
+#[repr(C)]
+pub(crate) struct IcmpBudget {
+    /// When it was filled last.
+    pub(crate) filled_ns: u64,
+    /// Tokens left.
+    pub(crate) tokens: u64,
+}
+
+/// This processor's counter.
+#[inline(always)]
+pub(crate) fn counter(index: u32) -> Option<*mut Counter> {
+    COUNTERS.get_ptr_mut(index)
+}
+
+/// This processor's bucket of ICMP errors.
+#[inline(always)]
+pub(crate) fn icmp_budget() -> Option<*mut IcmpBudget> {
+    ICMP_BUDGET.get_ptr_mut(0)
+}
+
+/// The record with this key in the epoch's tables.
+#[inline(always)]
+pub(crate) fn record(odd: bool, coarse: bool, key: &RecordKey) -> Option<*mut Record> {
+    match (odd, coarse) {
+        (false, false) => RECORDS_EVEN.get_ptr_mut(key),
+        (true, false) => RECORDS_ODD.get_ptr_mut(key),
+        (false, true) => COARSE_EVEN.get_ptr_mut(key),
+        (true, true) => COARSE_ODD.get_ptr_mut(key),
+    }
+}
+
+/// Makes a record unless there is one.
+#[inline(always)]
+pub(crate) fn put_record(
+    odd: bool,
+    coarse: bool,
+    key: &RecordKey,
+    record: &Record,
+) -> Result<(), i32> {
+    const NOT_YET: u64 = aya_ebpf::bindings::BPF_NOEXIST as u64;
+    match (odd, coarse) {
+        (false, false) => RECORDS_EVEN.insert(key, record, NOT_YET),
+        (true, false) => RECORDS_ODD.insert(key, record, NOT_YET),
+        (false, true) => COARSE_EVEN.insert(key, record, NOT_YET),
+        (true, true) => COARSE_ODD.insert(key, record, NOT_YET),
+    }
+}
+
+/// Sends an event; false when the ring is full.
+#[inline(always)]
+pub(crate) fn send(event: &Event) -> bool {
+    EVENTS.output(event, 0).is_ok()
+}

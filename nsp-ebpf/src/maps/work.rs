@@ -1,0 +1,62 @@
+//! Where a program works on its packet.
+
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+use nsp_common::{
+    decide::Decision,
+    event::{Event, Record},
+    packet::Packet,
+};
+
+/// What a program works on: too large for its stack of 512 bytes.
+#[repr(C)]
+pub(crate) struct Work {
+    /// The packet being judged.
+    pub(crate) packet: Packet,
+    /// The generation that judges it.
+    pub(crate) generation: u32,
+    /// When: coarse monotonic ns.
+    pub(crate) now_ns: u64,
+    /// Its record's key, as an event.
+    pub(crate) event: Event,
+    /// The record it would begin.
+    pub(crate) record: Record,
+    /// What was decided of it.
+    pub(crate) decision: Decision,
+    /// One when the records of odd epochs are being filled.
+    pub(crate) odd_epoch: u32,
+    /// Where the parser forgets offsets.
+    pub(crate) cursor: u32,
+}
+
+/// One work place a program, for programs of different hooks may interrupt each other on a
+/// processor. A map's memory has another use: the verifier forgets how each field came about and
+/// does not walk every way of the parser twice.
+#[btf_map]
+static SCRATCH: PerCpuArray<Work, 4> = PerCpuArray::new();
+
+/// Who uses a scratch place.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Hook {
+    Xdp = 0,
+    Ingress = 1,
+    Egress = 2,
+    Explain = 3,
+}
+
+/// The work place of a hook, its packet emptied.
+#[inline(always)]
+pub(crate) fn scratch(hook: Hook) -> Option<&'static mut Work> {
+    let work = work(hook as u32)?;
+    work.packet = Packet::EMPTY;
+    Some(work)
+}
+
+/// The work place of a [`Hook`] by its number, as it is. Whoever had it before has let it go.
+#[inline(always)]
+pub(crate) fn work(hook: u32) -> Option<&'static mut Work> {
+    let pointer = SCRATCH.get_ptr_mut(hook)?;
+    // SAFETY: per-processor memory of the map's value type; programs of one hook do not interrupt
+    // each other, so nobody else holds it.
+    Some(unsafe { &mut *pointer })
+}
