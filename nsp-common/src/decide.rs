@@ -236,6 +236,10 @@ fn before_resource<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gene
         Step::Undecided => {}
         step => return step,
     }
+    // What DHCP, DAD and MLD send from no address has passed; nobody else has none.
+    if way == Direction::Inbound && packet.key.remote.is_unspecified(packet.ip_family()) {
+        return Step::Refused(Reason::Martian, TrafficClass::Martian);
+    }
     // 4.
     conversation::judge(packet, tables, generation)
 }

@@ -5,6 +5,7 @@ use nsp_common::{
     event::Loss,
     flow::{Flow, flags},
     packet::{Packet, flags as packet_flags},
+    verdict::TrafficClass,
 };
 
 use crate::{
@@ -19,7 +20,10 @@ use crate::{
 pub(crate) fn track(work: &Work) {
     let Work { packet, decision, generation, now_ns, .. } = work;
     let opens = matches!(decision.flow, FlowAction::Open);
-    let is_head = packet.has(packet_flags::FIRST_FRAGMENT);
+    // Tails of trusted peers pass by their address and belong into these peers' records.
+    let is_trusted =
+        matches!(decision.class, TrafficClass::Private | TrafficClass::Intra | TrafficClass::Cross);
+    let is_head = packet.has(packet_flags::FIRST_FRAGMENT) && !is_trusted;
     if !opens && !is_head {
         return;
     }

@@ -3,7 +3,7 @@
 //! A program's parser, the decision and the report each have tens of ways through. In one piece the
 //! verifier would walk their product, beyond its million instructions; functions with global linkage
 //! (kernel 5.6) are checked once each. They share the hook's work place and nothing else. Each looks
-//! it up by itself: memory that comes as an argument is no key of a map before kernel 6.6.
+//! it up by itself: the verifier of 6.1 takes no key of a map from memory that comes as an argument.
 
 use aya_ebpf::bindings::__sk_buff;
 use nsp_common::{

@@ -1,9 +1,12 @@
 //! Resources met with the host: selectors that only the host can resolve, and units' listeners.
 //! Pure: what the host says comes in, what the kernel's tables should hold goes out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
-use nsp_common::{address::Address, selector::Selector as Key};
+use nsp_common::{address::Address, net::transport::protocol, selector::Selector as Key};
 
 use crate::{
     compile::BoundResource,
@@ -21,6 +24,8 @@ pub(super) struct Host<'a> {
     pub(super) links: &'a [Link],
     pub(super) cgroups: Option<&'a Tree>,
     pub(super) listeners: &'a [Listener],
+    /// Ports that the kernel gives to clients.
+    pub(super) ephemeral: RangeInclusive<u16>,
 }
 
 /// What the kernel's tables should hold for one generation. The slot of the keys is left zero.
@@ -93,7 +98,11 @@ fn bind_part(resource: &BoundResource, part: &Part, host: &Host<'_>, bindings: &
                 .any(|cgroup| path == cgroup.path || path.starts_with(&format!("{}/", cgroup.path)))
         })
     };
-    for listener in host.listeners.iter().filter(|it| it.cgroup.is_some_and(within)) {
+    // A UDP client that is not connected looks like a listener.
+    let is_client =
+        |it: &Listener| it.protocol == protocol::UDP && host.ephemeral.contains(&it.port);
+    let listeners = host.listeners.iter().filter(|it| it.cgroup.is_some_and(within));
+    for listener in listeners.filter(|it| !is_client(it)) {
         bindings.listeners.insert((listener.protocol, listener.port), association);
     }
 }

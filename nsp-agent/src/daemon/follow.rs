@@ -1,6 +1,6 @@
 //! Following the host: devices, routes, units, listeners, resolvers.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use nsp_common::{
     class::{PortEntry, port_index},
@@ -25,6 +25,9 @@ use crate::{
     names::{resolver::Upstreams, task::now_s},
     policy::model::{Process, Selector},
 };
+
+/// The kernel's default, for when it cannot be read.
+const EPHEMERAL_PORTS: RangeInclusive<u16> = 32768..=60999;
 
 impl Agent {
     /// Routes, devices or addresses changed.
@@ -74,6 +77,7 @@ impl Agent {
             links: &self.links,
             cgroups: self.tree.as_deref(),
             listeners: &self.listeners,
+            ephemeral: sockets::ephemeral_ports().unwrap_or(EPHEMERAL_PORTS),
         };
         bind::bind(&self.compiled.resources, &host)
     }
