@@ -1,0 +1,84 @@
+//! `nsp check`: every accepted and rejected policy through the whole binary.
+
+use std::fs;
+
+use super::{code, fixtures, nsp, stderr, stdout};
+
+/// Policies of a kind: files, and folders that stand for one.
+fn policies(kind: &str) -> Vec<String> {
+    let mut found: Vec<String> = fs::read_dir(fixtures().join(kind))
+        .expect("the fixtures are there")
+        .map(|entry| entry.expect("a folder can be read").path())
+        .filter(|path| path.extension().is_some_and(|it| it == "toml" || it == "d"))
+        .map(|path| format!("{kind}/{}", path.file_name().expect("a name").to_string_lossy()))
+        .collect();
+    found.sort();
+    assert!(found.len() > 5, "only {} {kind} policies", found.len());
+    found
+}
+
+#[test]
+fn accepted_policies_exit_zero_and_print_their_tables() {
+    for policy in policies("accepted") {
+        let output = nsp(&["check", &policy]);
+        assert_eq!(code(&output), 0, "{policy}: {}", stderr(&output));
+        let text = stdout(&output);
+        assert!(text.starts_with("perimeter "), "{policy}: {text}");
+        assert!(text.contains("  tables: "), "{policy}: {text}");
+    }
+}
+
+#[test]
+fn rejected_policies_exit_one_and_say_file_line_and_why() {
+    for policy in policies("rejected") {
+        let output = nsp(&["check", &policy]);
+        let text = stderr(&output);
+        assert_eq!(code(&output), 1, "{policy}: {text}");
+        assert!(stdout(&output).is_empty(), "{policy}: {}", stdout(&output));
+        assert!(text.starts_with("nsp: "), "{policy}: {text}");
+        // The file at fault: the policy, or a source that it names.
+        assert!(text.contains("rejected/"), "{policy}: no file is named: {text}");
+    }
+}
+
+#[test]
+fn the_json_of_a_check_has_the_rules_and_what_they_admit() {
+    let policy = policies("accepted").remove(0);
+    let output = nsp(&["check", &policy, "--json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let json: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    for key in ["digest", "rules", "outboundNotCovered", "prefixes", "classes", "bytes", "notes"] {
+        assert!(!json[key].is_null(), "{key} is missing in {json}");
+    }
+}
+
+#[test]
+fn a_resource_by_port_alone_is_told_that_its_outbound_traffic_is_not_covered() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("policy.toml");
+    let text = "[perimeter]\nname = \"p\"\n[profile.web]\n[resource.web]\nports = [\"443/tcp\"]\n\
+                profile = \"web\"\n[resource.unit]\nunit = \"nginx.service\"\nprofile = \"web\"\n";
+    fs::write(&path, text).expect("a temporary file can be written");
+    let output = nsp(&["check", path.to_str().expect("UTF-8")]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(stdout(&output).matches("outbound: NOT COVERED").count(), 1, "{}", stdout(&output));
+}
+
+#[test]
+fn a_huge_file_is_refused_by_its_size_without_being_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("policy.toml");
+    let file = fs::File::create(&path).expect("a temporary file");
+    file.set_len(1 << 30).expect("a sparse file");
+    let started = std::time::Instant::now();
+    let output = nsp(&["check", path.to_str().expect("UTF-8")]);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(started.elapsed().as_secs() < 2, "took {:?}", started.elapsed());
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let output = nsp(&["check", "no-such-policy.toml"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("no-such-policy.toml"), "{}", stderr(&output));
+}

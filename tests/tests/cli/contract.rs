@@ -1,0 +1,67 @@
+//! Exit codes, where things are printed, and help: what scripts rely on.
+
+use super::{code, nsp, stderr, stdout};
+
+const VERBS: [&str; 11] = [
+    "init", "run", "check", "plan", "apply", "mode", "status", "explain", "logs", "flows", "detach",
+];
+
+#[test]
+fn help_names_every_verb_and_exits_zero() {
+    let output = nsp(&["--help"]);
+    assert_eq!(code(&output), 0);
+    let text = stdout(&output);
+    for verb in VERBS {
+        assert!(text.contains(&format!("  {verb}")), "{verb} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn every_verb_has_a_help_of_its_own() {
+    for verb in VERBS {
+        let output = nsp(&[verb, "--help"]);
+        assert_eq!(code(&output), 0, "{verb}");
+        assert!(stdout(&output).contains("Usage: nsp "), "{verb}: {}", stdout(&output));
+    }
+}
+
+#[test]
+fn a_wrong_word_is_usage_and_a_near_miss_is_suggested() {
+    let output = nsp(&["chek"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("check"), "{}", stderr(&output));
+    assert_eq!(code(&nsp(&[])), 2);
+}
+
+#[test]
+fn verbs_without_an_agent_say_so_with_a_cure() {
+    for verb in ["status", "flows", "detach"] {
+        let output = nsp(&[verb, "--control", "/nonexistent/control"]);
+        assert_eq!(code(&output), 1, "{verb}: {}", stderr(&output));
+        let text = stderr(&output);
+        assert!(text.starts_with("nsp: no agent answers at /nonexistent/control"), "{text}");
+        assert!(text.contains("\ntry: "), "{text}");
+        assert!(stdout(&output).is_empty());
+    }
+}
+
+#[test]
+fn explain_refuses_nonsense_as_usage() {
+    for arguments in [
+        vec!["explain", "not-an-address", "22"],
+        vec!["explain", "198.51.100.7", "port"],
+        vec!["explain", "out", "example.com"],
+        vec!["explain", "198.51.100.7", "22", "--proto", "quic"],
+        vec!["explain", "inbound"],
+    ] {
+        let output = nsp(&arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn logs_of_an_unknown_category_are_usage() {
+    let output = nsp(&["logs", "--category", "NspNonsense", "--control", "/nonexistent/control"]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    assert!(stderr(&output).contains("NspNonsense"));
+}
