@@ -46,7 +46,10 @@ impl Agent {
         let previous_compiled = std::mem::replace(&mut self.compiled, compiled);
         let previous_loaded = std::mem::replace(&mut self.loaded, loaded);
         match self.publish() {
-            Ok(number) => Ok(number),
+            Ok(number) => {
+                self.cover_chosen();
+                Ok(number)
+            }
             Err(error) => {
                 self.state.identities = previous_identities;
                 self.compiled = previous_compiled;

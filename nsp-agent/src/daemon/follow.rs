@@ -41,12 +41,7 @@ impl Agent {
                 return self.complain("the host's network cannot be read", &error);
             }
         }
-        if let Err(error) = self.follow_host() {
-            self.complain("the host's network is not followed", &error);
-        }
-        let wanted = self.wanted();
-        self.attachments.retain(|device| wanted.contains(device));
-        self.cover(&wanted);
+        self.cover_chosen();
         self.rebind();
         self.refresh_catalogue();
         self.tell_forbidden();
@@ -131,6 +126,7 @@ impl Agent {
     pub(super) fn follow_host(&mut self) -> Result<(), DaemonError> {
         let private = private_prefixes(&self.loaded.policy);
         self.choices = links::choose(&self.links, &self.routes, &self.patterns, &private);
+        self.judge_named_interfaces();
         match links::link_groups(&self.choices, &self.links, &self.groups) {
             Ok(groups) => self.groups = groups,
             Err(error) => self.complain("too many interfaces", &error),
@@ -144,6 +140,32 @@ impl Agent {
         let table = routes::route_table(&self.routes, &self.groups);
         self.datapath.set_routes(&table)?;
         Ok(())
+    }
+
+    /// Chooses devices anew, hooks those that came and unhooks those that went.
+    pub(super) fn cover_chosen(&mut self) {
+        if let Err(error) = self.follow_host() {
+            self.complain("the host's network is not followed", &error);
+        }
+        let wanted = self.wanted();
+        self.attachments.retain(|device| wanted.contains(device));
+        self.cover(&wanted);
+    }
+
+    /// A resource that is an interface is judged there, whatever else is chosen.
+    fn judge_named_interfaces(&mut self) {
+        let named =
+            self.loaded.policy.resources.values().filter_map(|resource| match &resource.selector {
+                Selector::Part(part) => part.interface.as_ref(),
+                Selector::Host => None,
+            });
+        for interface in named {
+            let device = self.choices.devices.iter_mut().find(|it| it.name == interface.as_str());
+            if let Some(choice) = device.filter(|choice| !choice.judged) {
+                choice.judged = true;
+                choice.reason = "a resource of the policy is this interface".to_owned();
+            }
+        }
     }
 
     pub(super) fn wanted(&self) -> Vec<Device> {

@@ -77,6 +77,8 @@ pub(super) struct Agent {
     pub(super) catalogue: Catalogue,
     pub(super) host_name: String,
     pub(super) cares: u64,
+    /// When the watched files were changed last.
+    pub(super) watched: Vec<Option<std::time::SystemTime>>,
     /// Why the watched file was not applied the last time.
     pub(super) watch_refused: Option<String>,
     /// What went wrong last, for `status`.
@@ -128,6 +130,7 @@ impl Agent {
             cares: 0,
             last_error: None,
             watch_refused: None,
+            watched: Vec::new(),
             trial: None,
             options,
             state,

@@ -2,6 +2,12 @@
 //!
 //! What tightens a mode or cuts a live conversation is for `nsp apply`, where somebody looks.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
 use crate::policy::{
     self, Loaded,
     model::{AccessMode, Policy, PublicNetworkAccess},
@@ -16,6 +22,11 @@ impl Agent {
         if !self.options.watch || self.trial.is_some() {
             return;
         }
+        let stamp = stamp(&self.loaded.files, &self.options.policy);
+        if self.watched == stamp {
+            return;
+        }
+        self.watched = stamp;
         let loaded = match policy::load(&self.options.policy) {
             Ok(loaded) => loaded,
             Err(errors) => return self.refuse_watched(errors.to_string()),
@@ -53,6 +64,13 @@ impl Agent {
         self.last_error = Some(format!("the changed policy file is not applied: {why}"));
         self.watch_refused = Some(why);
     }
+}
+
+/// When the files that make up the policy were changed last: reading a large policy every second
+/// would be most of the agent's work.
+fn stamp(files: &[PathBuf], policy: &Path) -> Vec<Option<SystemTime>> {
+    let changed = |path: &Path| fs::metadata(path).and_then(|it| it.modified()).ok();
+    files.iter().map(PathBuf::as_path).chain([policy]).map(changed).collect()
 }
 
 /// What is stricter in `after`, if anything is.
