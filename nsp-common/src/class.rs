@@ -13,7 +13,7 @@
 //! The cells are a comb: the sparse rows of all classes laid over each other, each cell naming the
 //! class it belongs to, so that a look-up is one load and one comparison.
 
-use crate::net::transport;
+use crate::net::protocol;
 
 /// Bits of [`Class::flags`].
 pub mod flags {
@@ -79,9 +79,9 @@ impl PortTable {
     #[inline(always)]
     pub const fn entry(&self, protocol: u8, port: u16) -> PortEntry {
         match protocol {
-            transport::protocol::TCP => self.tcp[port as usize],
-            transport::protocol::UDP => self.udp[port as usize],
-            transport::protocol::SCTP => self.sctp[port as usize],
+            protocol::TCP => self.tcp[port as usize],
+            protocol::UDP => self.udp[port as usize],
+            protocol::SCTP => self.sctp[port as usize],
             other => self.others[other as usize],
         }
     }
@@ -93,9 +93,9 @@ pub const PORT_ENTRIES: usize = 3 * 65536 + 256;
 /// Where the entry of a port lies in a [`PortTable`] taken as one array.
 pub const fn port_index(protocol: u8, port: u16) -> usize {
     match protocol {
-        transport::protocol::TCP => port as usize,
-        transport::protocol::UDP => 65536 + port as usize,
-        transport::protocol::SCTP => 2 * 65536 + port as usize,
+        protocol::TCP => port as usize,
+        protocol::UDP => 65536 + port as usize,
+        protocol::SCTP => 2 * 65536 + port as usize,
         other => 3 * 65536 + other as usize,
     }
 }

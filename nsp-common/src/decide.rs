@@ -19,6 +19,7 @@ mod infrastructure;
 mod resource;
 mod rules;
 
+pub use crate::decision::{Decision, FlowAction};
 pub use resource::Seat;
 
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
     learned::Learned,
     packet::{Packet, flags},
     selector::Selector,
-    verdict::{AccessMode, Category, Direction, Reason, TrafficClass, Verdict},
+    verdict::{AccessMode, Direction, Reason, TrafficClass, Verdict},
 };
 
 /// Everything the decision may look up, one method a table. Each is called at most a few times a
@@ -75,62 +76,7 @@ pub trait Tables {
     fn icmp_budget(&mut self) -> bool;
 }
 
-/// What becomes of the conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum FlowAction {
-    /// Nothing.
-    None = 0,
-    /// The packet belongs to the conversation found last by [`Tables::flow`].
-    Touch = 1,
-    /// It opens one.
-    Open = 2,
-}
-
-/// What was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Decision {
-    /// Pass or drop.
-    pub verdict: Verdict,
-    /// Why.
-    pub reason: Reason,
-    /// Where the peer stands.
-    pub class: TrafficClass,
-    /// Whose opening of the conversation was judged.
-    pub opener: Direction,
-    /// The mode that applied.
-    pub mode: AccessMode,
-    /// It passes, but enforced it would not.
-    pub would_deny: bool,
-    /// What becomes of the conversation.
-    pub flow: FlowAction,
-    /// Identity of the association, or zero.
-    pub association: u16,
-    /// Identity of the rule, or zero.
-    pub rule: u32,
-    /// Identity of the name, or zero.
-    pub name: u32,
-}
-
 impl Decision {
-    /// A pass that needs no rule.
-    #[inline(always)]
-    pub(crate) const fn pass(reason: Reason, class: TrafficClass, opener: Direction) -> Self {
-        Self {
-            verdict: Verdict::Pass,
-            reason,
-            class,
-            opener,
-            mode: AccessMode::Transition,
-            would_deny: false,
-            flow: FlowAction::None,
-            association: 0,
-            rule: 0,
-            name: 0,
-        }
-    }
-
     /// What the perimeter does not allow: dropped where enforced, passed and marked elsewhere.
     #[inline(always)]
     pub(crate) const fn refuse(reason: Reason, class: TrafficClass, seat: &Seat) -> Self {
@@ -150,16 +96,6 @@ impl Decision {
             rule: 0,
             name: 0,
         }
-    }
-
-    /// The access-log category.
-    #[inline(always)]
-    pub const fn category(&self) -> Category {
-        if self.association == 0 && !self.would_deny && matches!(self.verdict, Verdict::Pass) {
-            // Nobody's resource: counted, not logged.
-            return Category::None;
-        }
-        Category::of(self.class, self.opener, self.verdict, self.would_deny)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Counters, access records and events, as they lie in the maps.
 
 use crate::{
-    decide::Decision,
+    decision::Decision,
     packet::Packet,
     verdict::{Category, Direction, Reason, Verdict},
 };
@@ -250,7 +250,7 @@ impl Addition {
         let opening = if packet.is_tcp() {
             packet.is_bare_syn()
         } else {
-            !matches!(decision.flow, crate::decide::FlowAction::Touch) && !against
+            !matches!(decision.flow, crate::decision::FlowAction::Touch) && !against
         };
         Self {
             count: opening as u64,

@@ -1,7 +1,7 @@
 //! Question and answer of the dry run: a described packet in, the decision out.
 
 use crate::{
-    decide::{Decision, FlowAction},
+    decision::{Decision, FlowAction},
     packet::Packet,
 };
 

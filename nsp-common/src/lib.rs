@@ -12,9 +12,11 @@
 pub mod address;
 pub mod class;
 pub mod decide;
+pub mod decision;
 pub mod event;
 pub mod explain;
 pub mod flow;
+pub mod flow_key;
 pub mod generation;
 pub mod learned;
 pub mod link;

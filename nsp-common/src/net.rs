@@ -7,9 +7,14 @@ pub mod eth;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod protocol;
 pub mod transport;
 
-pub use network_types::{eth::EtherType, ip::IpProto};
+use crate::{
+    packet::{Packet, flags},
+    verdict::Reason,
+};
+use eth::{LinkHeader, Payload};
 
 /// Where the bytes of a packet come from.
 pub trait Bytes {
@@ -43,4 +48,33 @@ impl Bytes for [u8] {
 #[inline(always)]
 pub const fn be16(high: u8, low: u8) -> u16 {
     u16::from_be_bytes([high, low])
+}
+
+impl Packet {
+    /// Reads a frame. What is wrong with it goes into [`Packet::flaw`]; the caller has set device,
+    /// direction and the flags that do not come from the bytes.
+    #[inline(always)]
+    pub fn parse<B: Bytes + ?Sized>(&mut self, bytes: &B, link: LinkHeader) {
+        self.length = bytes.length();
+        if let Err(reason) = self.parse_headers(bytes, link) {
+            self.flaw = reason as u8;
+        }
+    }
+
+    #[inline(always)]
+    fn parse_headers<B: Bytes + ?Sized>(
+        &mut self,
+        bytes: &B,
+        link: LinkHeader,
+    ) -> Result<(), Reason> {
+        let (transport, end) = match eth::parse(bytes, link)? {
+            Payload::V4(offset) => ipv4::parse(bytes, bytes.forget(offset), self)?,
+            Payload::V6(offset) => ipv6::parse(bytes, bytes.forget(offset), self)?,
+        };
+        let (transport, end) = (bytes.forget(transport), bytes.forget(end));
+        if self.has(flags::LATER_FRAGMENT) {
+            return Ok(());
+        }
+        transport::parse(bytes, transport, end, self)
+    }
 }

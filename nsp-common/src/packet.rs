@@ -1,15 +1,10 @@
-//! One packet as the decision sees it, and the parser that fills it in.
+//! One packet as the decision sees it; the parsers of [`crate::net`] fill it in.
 
 use crate::{
     address::{Address, Family},
-    flow::FlowKey,
-    net::{
-        Bytes,
-        eth::{self, LinkHeader, Payload},
-        ipv4, ipv6,
-        transport::{self, tcp},
-    },
-    verdict::{Direction, Reason},
+    flow_key::FlowKey,
+    net::protocol::{self, tcp},
+    verdict::Direction,
 };
 
 /// Bits of [`Packet::flags`].
@@ -86,33 +81,6 @@ impl Packet {
         direction: 0,
         flaw: 0,
     };
-
-    /// Reads a frame. What is wrong with it goes into [`Packet::flaw`]; the caller has set device,
-    /// direction and the flags that do not come from the bytes.
-    #[inline(always)]
-    pub fn parse<B: Bytes + ?Sized>(&mut self, bytes: &B, link: LinkHeader) {
-        self.length = bytes.length();
-        if let Err(reason) = self.parse_headers(bytes, link) {
-            self.flaw = reason as u8;
-        }
-    }
-
-    #[inline(always)]
-    fn parse_headers<B: Bytes + ?Sized>(
-        &mut self,
-        bytes: &B,
-        link: LinkHeader,
-    ) -> Result<(), Reason> {
-        let (transport, end) = match eth::parse(bytes, link)? {
-            Payload::V4(offset) => ipv4::parse(bytes, bytes.forget(offset), self)?,
-            Payload::V6(offset) => ipv6::parse(bytes, bytes.forget(offset), self)?,
-        };
-        let (transport, end) = (bytes.forget(transport), bytes.forget(end));
-        if self.has(flags::LATER_FRAGMENT) {
-            return Ok(());
-        }
-        transport::parse(bytes, transport, end, self)
-    }
 
     /// Whether all bits of `flag` are set.
     #[inline(always)]
@@ -247,6 +215,6 @@ impl Packet {
     /// A TCP segment whose flags could be read.
     #[inline(always)]
     pub const fn is_tcp(&self) -> bool {
-        self.key.protocol == transport::protocol::TCP && self.has(flags::PORTS)
+        self.key.protocol == protocol::TCP && self.has(flags::PORTS)
     }
 }

@@ -10,8 +10,8 @@ use nsp_common::{
 
 use crate::{
     atomic::add as add_word,
+    count::lose,
     maps::{self, Work},
-    report::lose,
     tables::{Live, Sender},
 };
 

@@ -10,6 +10,7 @@
 
 mod atomic;
 mod barrier;
+mod count;
 mod explain;
 mod flow;
 mod judge;

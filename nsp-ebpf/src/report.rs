@@ -1,16 +1,13 @@
 //! The single exit of every packet: count, record, tell, track, answer.
 
 use nsp_common::{
-    event::{
-        Addition, Counter, Grain, Loss, Record, RecordKey, category_counter, loss_counter,
-        reason_counter,
-    },
-    packet::Packet,
+    event::{Addition, Grain, Loss, Record, RecordKey, category_counter, reason_counter},
     verdict::{Category, Verdict},
 };
 
 use crate::{
     atomic::add as add_word,
+    count::{count, lose},
     flow,
     maps::{self, Work},
 };
@@ -32,29 +29,6 @@ pub(crate) fn conclude(work: &mut Work) -> Verdict {
         flow::track(work);
     }
     verdict
-}
-
-#[inline(always)]
-fn count(index: u32, packet: &Packet) {
-    if let Some(counter) = maps::counter(index) {
-        add(counter, packet);
-    }
-}
-
-#[inline(always)]
-fn add(counter: *mut Counter, packet: &Packet) {
-    // SAFETY: per-processor memory of the map's value type, not null. A program of another hook may
-    // interrupt this one, so the additions are atomic on this processor.
-    unsafe {
-        add_word(&raw mut (*counter).packets, 1);
-        add_word(&raw mut (*counter).bytes, u64::from(packet.length));
-    }
-}
-
-/// Counts what could not be kept.
-#[inline(always)]
-pub(crate) fn lose(loss: Loss, packet: &Packet) {
-    count(loss_counter(loss), packet);
 }
 
 /// Adds the packet to its record; makes one and sends an event when it is the first of its kind.

@@ -8,7 +8,7 @@ use crate::{
     link::endpoint,
     net::{
         icmp::{v4, v6},
-        transport::protocol,
+        protocol,
     },
     packet::{Packet, flags},
     verdict::{AccessMode, Direction, Reason, TrafficClass, Verdict},

@@ -4,7 +4,7 @@ use super::{Decision, FlowAction, Seat, Step, Tables};
 use crate::{
     address::Family,
     link::endpoint,
-    net::{icmp::v6, transport::protocol},
+    net::{icmp::v6, protocol},
     packet::{Packet, flags},
     verdict::{Direction, Reason, TrafficClass},
 };

@@ -5,7 +5,7 @@ use crate::{
     generation::{Generation, PublicAccess, association, flags as generation_flags},
     net::{
         icmp,
-        transport::{protocol, tcp},
+        protocol::{self, tcp},
     },
     packet::{Packet, flags},
     selector::Selector,

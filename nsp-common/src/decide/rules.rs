@@ -6,7 +6,7 @@ use crate::{
     class::{self, RuleNumber},
     flow::FlowKey,
     generation::{Generation, flags as generation_flags},
-    net::transport::tcp,
+    net::protocol::tcp,
     packet::{Packet, flags},
     verdict::{AccessMode, Direction, Reason, TrafficClass},
 };

@@ -1,16 +1,18 @@
 //! The link header: Ethernet with up to two VLAN tags, or none at all.
 
+use network_types::eth::EtherType;
+
 use super::{Bytes, be16};
 use crate::verdict::Reason;
 
 /// Tags that are looked through (IEEE 802.1Q and 802.1ad); more are refused.
 pub const VLAN_TAGS_MAX: u32 = 2;
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
-const ETHERTYPE_VLAN: u16 = 0x8100;
-const ETHERTYPE_QINQ: u16 = 0x88a8;
-const ETHERTYPE_QINQ_OLD: u16 = 0x9100;
+const ETHERTYPE_IPV4: u16 = u16::from_be(EtherType::Ipv4 as u16);
+const ETHERTYPE_IPV6: u16 = u16::from_be(EtherType::Ipv6 as u16);
+const ETHERTYPE_VLAN: u16 = u16::from_be(EtherType::Ieee8021q as u16);
+const ETHERTYPE_QINQ: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
+const ETHERTYPE_QINQ_OLD: u16 = u16::from_be(EtherType::Ieee8021QinQ1 as u16);
 
 /// What a frame carries, and where that begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

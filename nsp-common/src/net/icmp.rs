@@ -1,6 +1,6 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443): echo, errors and the packet inside an error.
 
-use super::{Bytes, be16, transport::protocol};
+use super::{Bytes, be16, protocol};
 use crate::{
     address::Address,
     packet::{Packet, flags},

@@ -1,5 +1,7 @@
 //! The IPv6 header (RFC 8200) and a bounded walk over its extension headers.
 
+use network_types::ip::IpProto;
+
 use super::{Bytes, be16};
 use crate::{
     address::{Address, Family},
@@ -10,11 +12,11 @@ use crate::{
 /// Extension headers that are walked before a packet counts as unclassifiable (RFC 7112, 9098).
 pub const EXTENSION_HEADERS_MAX: u32 = 8;
 
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
+const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+const ROUTING: u8 = IpProto::Ipv6Route as u8;
+const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
+const AUTHENTICATION: u8 = IpProto::Ah as u8;
+const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 const ROUTING_TYPE_0: u8 = 0;
 
 /// Reads the header at `offset` into `packet` and walks to the transport header.

@@ -1,38 +1,11 @@
 //! TCP, UDP and SCTP ports; everything else is judged by address.
 
+pub use super::protocol::{self, tcp};
 use super::{Bytes, be16, icmp};
 use crate::{
     packet::{Packet, flags},
     verdict::Reason,
 };
-
-/// Protocol numbers the decision knows by name.
-pub mod protocol {
-    /// ICMP.
-    pub const ICMP: u8 = 1;
-    /// IGMP.
-    pub const IGMP: u8 = 2;
-    /// TCP.
-    pub const TCP: u8 = 6;
-    /// UDP.
-    pub const UDP: u8 = 17;
-    /// ICMPv6.
-    pub const ICMPV6: u8 = 58;
-    /// SCTP.
-    pub const SCTP: u8 = 132;
-}
-
-/// TCP flag bits (RFC 9293).
-pub mod tcp {
-    /// No more data from the sender.
-    pub const FIN: u8 = 0x01;
-    /// Synchronise sequence numbers.
-    pub const SYN: u8 = 0x02;
-    /// Reset.
-    pub const RST: u8 = 0x04;
-    /// Acknowledgement.
-    pub const ACK: u8 = 0x10;
-}
 
 /// Reads ports, flags and ICMP fields of the transport header at `offset`; the datagram ends at
 /// `end`.

@@ -1,0 +1,70 @@
+//! What was decided of a packet.
+
+use crate::verdict::{AccessMode, Category, Direction, Reason, TrafficClass, Verdict};
+
+/// What becomes of the conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FlowAction {
+    /// Nothing.
+    None = 0,
+    /// The packet belongs to the conversation found last by [`crate::decide::Tables::flow`].
+    Touch = 1,
+    /// It opens one.
+    Open = 2,
+}
+
+/// What was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Decision {
+    /// Pass or drop.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Where the peer stands.
+    pub class: TrafficClass,
+    /// Whose opening of the conversation was judged.
+    pub opener: Direction,
+    /// The mode that applied.
+    pub mode: AccessMode,
+    /// It passes, but enforced it would not.
+    pub would_deny: bool,
+    /// What becomes of the conversation.
+    pub flow: FlowAction,
+    /// Identity of the association, or zero.
+    pub association: u16,
+    /// Identity of the rule, or zero.
+    pub rule: u32,
+    /// Identity of the name, or zero.
+    pub name: u32,
+}
+
+impl Decision {
+    /// A pass that needs no rule.
+    #[inline(always)]
+    pub(crate) const fn pass(reason: Reason, class: TrafficClass, opener: Direction) -> Self {
+        Self {
+            verdict: Verdict::Pass,
+            reason,
+            class,
+            opener,
+            mode: AccessMode::Transition,
+            would_deny: false,
+            flow: FlowAction::None,
+            association: 0,
+            rule: 0,
+            name: 0,
+        }
+    }
+
+    /// The access-log category.
+    #[inline(always)]
+    pub const fn category(&self) -> Category {
+        if self.association == 0 && !self.would_deny && matches!(self.verdict, Verdict::Pass) {
+            // Nobody's resource: counted, not logged.
+            return Category::None;
+        }
+        Category::of(self.class, self.opener, self.verdict, self.would_deny)
+    }
+}
