@@ -46,6 +46,9 @@ const RING_WAIT: Duration = Duration::from_secs(1);
 /// How often listeners and the flow tables are looked after.
 const CARE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long the last answer may take to be written.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// Where things are and how to behave.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -104,6 +107,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
     let mut care = tokio::time::interval(CARE_INTERVAL);
     let mut drain_at = tokio::time::Instant::now() + DRAIN_INTERVAL;
+    let mut detached = None;
     agent.say_ready();
     loop {
         let input = tokio::select! {
@@ -121,16 +125,16 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         match input {
             Input::Call(call) => {
                 let (request, sender) = *call;
-                let ends = matches!(request, control::Request::Detach);
+                if matches!(request, control::Request::Detach) {
+                    detached = Some(sender);
+                    break;
+                }
                 let response = match agent.answer(request).await {
                     Ok(value) => Response::Ok(value),
                     Err(why) => Response::Error(why),
                 };
                 // The verb may have gone.
                 let _sent = sender.send(response);
-                if ends {
-                    break;
-                }
             }
             Input::Host(change) => agent.host_changed(change).await,
             Input::Names(batch) => agent.learn(&batch),
@@ -149,6 +153,11 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         }
     }
     agent.end();
+    if let Some(sender) = detached {
+        // Said when it is so, and written by a task that ends with this one. The verb may have gone.
+        let _sent = sender.send(Response::Ok(serde_json::Value::Null));
+        tokio::time::sleep(FAREWELL).await;
+    }
     Ok(())
 }
 

@@ -86,7 +86,11 @@ impl Decision {
         };
         Self {
             verdict,
-            reason: if seat.left_alone { Reason::Unassociated } else { reason },
+            // What is malformed keeps its own counter, also where it is left alone.
+            reason: match reason {
+                Reason::NoResource if seat.left_alone => Reason::Unassociated,
+                other => other,
+            },
             class,
             opener: seat.opener,
             mode: seat.mode,

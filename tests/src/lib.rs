@@ -9,8 +9,10 @@
 pub mod agent;
 pub mod data;
 pub mod deadline;
+pub mod demo;
 pub mod netns;
 pub mod packet;
 pub mod privilege;
+pub mod prog;
 mod raw;
 pub mod sockets;

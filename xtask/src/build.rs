@@ -67,6 +67,7 @@ fn flags(linker: &Path) -> Vec<String> {
         format!("--check-cfg=cfg(bpf_target_arch, values({known}))"),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
+        "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
         format!("-Clinker={}", linker.display()),
     ]
 }

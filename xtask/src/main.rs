@@ -10,6 +10,7 @@ mod demo;
 mod privilege;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;

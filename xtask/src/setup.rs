@@ -3,7 +3,7 @@
 //! It looks first and changes only what is missing, so a second run costs nothing. Nothing outside
 //! `target/` and the package manager's (or rustup's) own directories is written.
 
-mod apt;
+pub(crate) mod apt;
 mod compiler;
 mod distribution;
 mod linker;
@@ -18,7 +18,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::bpf::{self, Toolchain};
 use crate::command;
 use compiler::Way;
-use packages::{TOOLS, Tool};
+use packages::TOOLS;
+pub(crate) use packages::{Look, Tool};
 
 /// Install what builds, tests and the demo need: the BPF toolchain and some system packages
 #[derive(clap::Args, Default)]
@@ -45,10 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
 
-    println!("setup: this machine lacks");
-    for Tool { look: _, package, why, optional } in &tools {
-        println!("    {package}: {why}{}", if *optional { " (optional)" } else { "" });
-    }
+    describe_tools(&tools);
     if toolchain.is_err() {
         describe_toolchain(*way)?;
     }
@@ -63,6 +61,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     report("done", &bpf::toolchain()?, start);
     Ok(())
+}
+
+/// Looks for the tools of one chore, asks, and installs what is missing.
+pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<&Tool> = tools.iter().filter(|it| !it.present()).collect();
+    if missing.iter().all(|it| it.optional) {
+        return Ok(());
+    }
+    describe_tools(&missing);
+    consent(false)?;
+    install_tools(&missing)
+}
+
+fn describe_tools(missing: &[&Tool]) {
+    println!("setup: this machine lacks");
+    for Tool { look: _, package, why, optional } in missing {
+        println!("    {package}: {why}{}", if *optional { " (optional)" } else { "" });
+    }
 }
 
 fn report(word: &str, Toolchain { compiler, linker }: &Toolchain, start: Instant) {

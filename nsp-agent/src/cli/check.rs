@@ -76,8 +76,10 @@ impl Check {
             if rule.v4 > 0 {
                 parts.push(format!("{} IPv4 addresses", grouped(rule.v4)));
             }
-            if rule.v6 > 0 {
+            if rule.v6 >> 64 > 0 {
                 parts.push(format!("{} IPv6 /64 networks", grouped(rule.v6 >> 64)));
+            } else if rule.v6 > 0 {
+                parts.push(format!("{} IPv6 addresses", grouped(rule.v6)));
             }
             if rule.names > 0 {
                 parts.push(format!("{} names", rule.names));

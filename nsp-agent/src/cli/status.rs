@@ -73,12 +73,15 @@ fn print(status: &Value) {
             (None, None) => println!("  {name}: not judged ({why})"),
         }
     }
-    println!("flows {}", status["flows"]);
+    println!("flows");
+    for (what, count) in status["flows"].as_object().into_iter().flatten() {
+        println!("  {:>12}  {what}", count.to_string());
+    }
     println!("packets");
     for it in each(&status["counters"]["reasons"]) {
         println!(
             "  {:>12}  {} {}: {}",
-            it["packets"],
+            it["packets"].to_string(),
             text(&it["direction"]),
             text(&it["verdict"]),
             text(&it["reason"])

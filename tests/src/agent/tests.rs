@@ -32,7 +32,7 @@ fn privileged_ready_agent_got_its_paths_and_ends_on_sigterm() {
     let home = agent.home().path().display().to_string();
     let expected = format!(
         "called: run --policy {home}/policy.toml --state-dir {home}/state \
-         --pin-dir {home}/bpf/nsp --control {home}/control --log {home}/access.log \
+         --control {home}/control --log {home}/access.log \
          --interface up0 --watch",
     );
     assert!(agent.says(&expected, Duration::ZERO), "{}", agent.stderr());
@@ -85,9 +85,9 @@ fn privileged_verbs_know_the_directories_from_the_environment() {
     let mut sandbox = Sandbox::new();
     let host = sandbox.add_host("server");
     let agent = Agent::builder(host).binary("/usr/bin/env").build();
-    let output = agent.nsp_ok(&["printenv", "NSP_CONTROL", "NSP_PIN_DIR"]);
+    let output = agent.nsp_ok(&["printenv", "NSP_CONTROL", "NSP_LOG"]);
     let home = agent.home();
-    let expected = format!("{}\n{}\n", home.control().display(), home.pin_dir().display());
+    let expected = format!("{}\n{}\n", home.control().display(), home.log().display());
     assert_eq!(output, expected);
     assert_eq!(agent.nsp(&["false"]).status.code(), Some(1));
     agent.write_policy("version = 2\n");

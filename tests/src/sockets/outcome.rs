@@ -13,7 +13,8 @@ pub enum Outcome {
     Refused,
     /// Silence until the deadline, or until the kernel gave up.
     TimedOut,
-    /// The local kernel said no at once: EPERM or EACCES, as a cgroup hook's denial does.
+    /// The local kernel said no at once: EPERM or EACCES, as a cgroup hook's denial does, or
+    /// ENOBUFS, as a drop at TC egress does for a raw socket.
     PermissionDenied,
     /// There is no way there, or a router on it said so.
     Unreachable,
@@ -33,7 +34,7 @@ impl Outcome {
         match error {
             Errno::CONNREFUSED | Errno::CONNRESET => Self::Refused,
             Errno::TIMEDOUT | Errno::AGAIN => Self::TimedOut,
-            Errno::PERM | Errno::ACCESS => Self::PermissionDenied,
+            Errno::PERM | Errno::ACCESS | Errno::NOBUFS => Self::PermissionDenied,
             Errno::NETUNREACH | Errno::HOSTUNREACH => Self::Unreachable,
             other => panic!("an error that no network gives: {other}"),
         }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -61,6 +62,13 @@ pub(crate) fn install(packages: &[String]) -> Result<()> {
     let mut install = get(root);
     install.args(["install", "--quiet", "--yes", "--no-install-recommends"]);
     command::capture(install.args(packages)).map(drop)
+}
+
+/// Fetches a package's archive into a directory and installs nothing, which anybody may.
+pub(crate) fn download(package: &str, directory: &Path) -> Result<()> {
+    let mut download = Command::new("apt-get");
+    download.args(["download", "--quiet", package]).current_dir(directory);
+    command::capture(&mut download).map(drop)
 }
 
 fn get(root: Privilege) -> Command {

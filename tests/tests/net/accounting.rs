@@ -1,0 +1,128 @@
+//! Every packet is counted once, and every counted packet is in the log or counted as lost.
+
+use std::{fs, net::{Ipv6Addr, SocketAddr}, thread, time::Duration};
+
+use nsp_tests::{
+    agent::Agent,
+    netns::World,
+    packet::{BOTH, Party, eth, ipv6, udp},
+    sockets::{FrameSender, Outcome, udp_exchange},
+};
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::{seen, service};
+
+const SYSLOG: u16 = 514;
+
+const POLICY: &str = r#"
+    [perimeter]
+    name = "payments"
+    [profile.log.inbound.office]
+    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
+    [resource.syslog]
+    ports = ["514/udp"]
+    profile = "log"
+    access_mode = "enforced"
+"#;
+
+/// Distinct records of one epoch that the kernel's tables hold, those of summed-up sources
+/// included. More at once are lost.
+const RECORDS_MAX: u16 = 16384 + 4096;
+
+#[test]
+fn packets_sent_are_packets_counted_are_packets_logged() {
+    const QUESTIONS: u64 = 20;
+    const DENIED: u64 = 300;
+    let world = World::builder().clients(&[Party::Office, Party::Stranger]).build();
+    let server = BOTH.map(|family| Party::Server.address(family));
+    let _syslog = server.map(|address| service::udp(world.server(), address, SYSLOG));
+    let agent = Agent::builder(world.server()).policy(POLICY).start();
+    let wire = world.wire();
+    for family in BOTH {
+        for _ in 0..QUESTIONS {
+            let from = SocketAddr::new(Party::Office.address(family), 0);
+            let to = SocketAddr::new(Party::Server.address(family), SYSLOG);
+            let office = world.host(Party::Office);
+            let answered = udp_exchange(office, from, to, b"hello", service::PATIENCE);
+            assert_eq!(answered, Outcome::Answered);
+        }
+        for number in 0..DENIED {
+            let port = 1024 + u16::try_from(number).expect("a few hundred");
+            let ip = family.ip(Party::Stranger, Party::Server);
+            wire.send(eth() / ip / udp(port, SYSLOG) / "hello");
+        }
+    }
+    seen::settle(&agent);
+    for family in BOTH {
+        let of = |party: Party| {
+            let source = json!({"SourceIpAddress": party.address(family)});
+            let records = seen::records(&agent, &source);
+            let sum = |column: &str| -> u64 {
+                records.iter().map(|record| seen::number(&record[column])).sum()
+            };
+            (sum("Packets"), sum("Count"), sum("Bytes"))
+        };
+        let frame = 14 + family.header_length() as u64 + 8 + 5;
+        // A question and an answer each; a conversation each.
+        assert_eq!(of(Party::Office), (2 * QUESTIONS, QUESTIONS, 2 * QUESTIONS * frame));
+        assert_eq!(of(Party::Stranger), (DENIED, DENIED, DENIED * frame));
+    }
+    let passed = ["access rule", "open conversation"].map(|reason| {
+        ["Inbound", "Outbound"].map(|way| seen::packets(&agent, reason, way, "allow"))
+    });
+    assert_eq!(passed.as_flattened().iter().sum::<u64>(), 4 * QUESTIONS);
+    assert_eq!(seen::packets(&agent, "no rule", "Inbound", "deny"), 2 * DENIED);
+    let status = seen::status(&agent);
+    assert_eq!(status["counters"]["lostRecords"], 0);
+    assert_eq!(status["accessLog"]["packetsLost"], 0);
+}
+
+#[test]
+fn flood_beyond_the_tables_is_counted_where_it_is_lost() {
+    const SENT: u16 = RECORDS_MAX + 5000;
+    let world = World::builder().clients(&[Party::Office]).build();
+    let mut agent = Agent::builder(world.server()).policy(POLICY).start();
+    // With the agent stopped nothing is drained: the tables get full, whatever the machine's pace.
+    agent.process().signal(Signal::STOP);
+    send_from_as_many_networks(&world, SENT);
+    agent.process().signal(Signal::CONT);
+    seen::settle(&agent);
+    let sent = u64::from(SENT);
+    let status = seen::status(&agent);
+    let logged = seen::logged(&seen::records(&agent, &json!({"ResultAction": "Denied"})));
+    let lost = seen::number(&status["counters"]["lostRecords"]);
+    assert_eq!(seen::packets(&agent, "no rule", "Inbound", "deny"), sent);
+    assert_eq!(logged + lost, sent, "logged {logged}, lost {lost}");
+    assert!(lost > 0, "more kinds of packets than the tables hold and none is lost");
+    assert!(seen::number(&status["counters"]["lostEvents"]) > 0, "the ring is smaller still");
+
+    // Once drained there is room again, and who is allowed was never in danger.
+    let _syslog = service::udp(world.server(), Party::Server.address(BOTH[1]), SYSLOG);
+    let from = SocketAddr::new(Party::Office.address(BOTH[1]), 0);
+    let to = SocketAddr::new(Party::Server.address(BOTH[1]), SYSLOG);
+    let answered = udp_exchange(world.host(Party::Office), from, to, b"hello", service::PATIENCE);
+    assert_eq!(answered, Outcome::Answered);
+    seen::record(&agent, json!({"SourceIpAddress": from.ip(), "Packets": 2}));
+    assert_eq!(seen::number(&seen::status(&agent)["counters"]["lostRecords"]), lost);
+}
+
+/// One frame from each of as many /48, none of which any rule names.
+fn send_from_as_many_networks(world: &World, networks: u16) {
+    /// What a veth device takes before it drops is 256 frames.
+    const BURST: u16 = 64;
+    let wire: FrameSender = world.wire();
+    for network in 0..networks {
+        let source = Ipv6Addr::new(0x2001, 0xdb9, network, 0, 0, 0, 0, 1);
+        wire.send(eth() / ipv6(source, Party::Server) / udp(1024, SYSLOG) / "hello");
+        if network % BURST == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    let dropped = world.router().enter(|| {
+        fs::read_to_string("/proc/thread-self/net/dev").expect("every namespace has it")
+    });
+    let line = dropped.lines().find(|line| line.trim_start().starts_with("to-server:"));
+    let column = line.and_then(|line| line.split_whitespace().nth(12));
+    assert_eq!(column, Some("0"), "frames were dropped on the cable:\n{dropped}");
+}

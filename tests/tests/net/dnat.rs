@@ -1,0 +1,148 @@
+//! A service that is published by rewriting addresses, as container engines do: what a host
+//! firewall's input chain never sees.
+
+use std::{net::SocketAddr, process::Command};
+
+use nsp_tests::{
+    agent::Agent,
+    netns::World,
+    packet::{BOTH, Party},
+    sockets::{EchoServer, Outcome, still_echoes},
+};
+use serde_json::json;
+
+use crate::{outbound::assert_denied, seen, service};
+
+/// The port the world sees, and the one the service has in its container.
+const PUBLISHED: u16 = 8080;
+const INSIDE: u16 = 80;
+
+/// Publishes the port, hides the container behind the server's addresses, and closes the server.
+const RULES: &str = "
+table inet engine {
+    chain publish {
+        type nat hook prerouting priority dstnat; policy accept;
+        fib daddr type local tcp dport 8080 dnat ip to 172.17.0.2:80
+        fib daddr type local tcp dport 8080 dnat ip6 to [fd00:17::2]:80
+    }
+    chain hide {
+        type nat hook postrouting priority srcnat; policy accept;
+        ip saddr 172.17.0.0/16 oifname up0 masquerade
+        ip6 saddr fd00:17::/64 oifname up0 masquerade
+    }
+    chain input {
+        type filter hook input priority filter; policy drop;
+        ct state established,related accept
+        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+    }
+}
+";
+
+fn policy(mode: &str) -> String {
+    format!(
+        r#"
+        [perimeter]
+        name = "shop"
+        [profile.web.inbound.office]
+        address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
+        [profile.web.outbound.office]
+        address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
+        [resource.web]
+        ports = ["{PUBLISHED}/tcp"]
+        profile = "web"
+        access_mode = "{mode}"
+        [resource.host]
+        host = true
+        profile = "web"
+        access_mode = "{mode}"
+        "#
+    )
+}
+
+/// The world with a container behind the server.
+fn world() -> World {
+    let mut world = World::builder().clients(&[Party::Office, Party::Stranger]).build();
+    let sandbox = world.sandbox();
+    sandbox.add_host("container");
+    sandbox.connect(("server", "docker0"), ("container", "eth0"));
+    sandbox.host("container").ip(
+        "address add 172.17.0.2/16 dev eth0\n\
+         address add fd00:17::2/64 dev eth0 nodad\n\
+         route add default via 172.17.0.1\n\
+         route add ::/0 via fd00:17::1\n",
+    );
+    let server = sandbox.host("server");
+    server.ip("address add 172.17.0.1/16 dev docker0\naddress add fd00:17::1/64 dev docker0 nodad");
+    server.sysctl("net.ipv4.ip_forward", "1");
+    server.sysctl("net.ipv6.conf.all.forwarding", "1");
+    let done = server.output(Command::new("nft").arg(RULES));
+    assert!(done.status.success(), "nft: {}", String::from_utf8_lossy(&done.stderr));
+    sandbox.settle();
+    world
+}
+
+fn container(world: &mut World) -> EchoServer {
+    service::tcp(world.sandbox().host("container"), INSIDE)
+}
+
+#[test]
+fn published_port_is_closed_to_the_stranger_where_the_host_firewall_is_passed_by() {
+    let mut world = world();
+    let _web = container(&mut world);
+    for family in BOTH {
+        let open = world.connect(Party::Stranger, family, PUBLISHED);
+        assert_eq!(open, Outcome::Connected, "the firewall says drop, and the port is open");
+    }
+    let agent = Agent::builder(world.server()).policy(&policy("enforced")).start();
+    for family in BOTH {
+        assert_eq!(world.connect(Party::Stranger, family, PUBLISHED), Outcome::TimedOut);
+        assert!(still_echoes(&service::open(&world, Party::Office, family, PUBLISHED)));
+        let seen_port = json!({
+            "DestinationIpAddress": Party::Server.address(family),
+            "DestinationPort": PUBLISHED,
+            "ServiceResourceId": "/perimeters/shop/resources/web",
+        });
+        let with = |more: serde_json::Value| {
+            let mut columns = seen_port.clone();
+            let more = more.as_object().expect("columns").clone();
+            columns.as_object_mut().expect("columns").extend(more);
+            columns
+        };
+        seen::record(&agent, with(json!({
+            "Category": "NspPublicInboundPerimeterRulesDenied",
+            "SourceIpAddress": Party::Stranger.address(family),
+        })));
+        let office = seen::record(&agent, with(json!({
+            "Category": "NspPublicInboundPerimeterRulesAllowed",
+            "SourceIpAddress": Party::Office.address(family),
+            "MatchedRule": {"accessRule": "office"},
+        })));
+        assert!(seen::number(&office["Packets"]) > 3, "both ways are one record: {office}");
+    }
+    seen::no_record(&agent, json!({"ResultDirection": "Outbound"}));
+}
+
+#[test]
+fn container_behind_an_enforced_host_does_not_get_out_either() {
+    let mut world = world();
+    let _office = service::tcp(world.host(Party::Office), 443);
+    let stranger = service::tcp(world.host(Party::Stranger), 443);
+    let agent = Agent::builder(world.server()).policy(&policy("enforced")).start();
+    for family in BOTH {
+        let inside = if family == BOTH[0] { "172.17.0.2" } else { "fd00:17::2" };
+        let from = SocketAddr::new(inside.parse().expect("an address"), 0);
+        let mut connect = |party: Party| {
+            let to = SocketAddr::new(party.address(family), 443);
+            let container = world.sandbox().host("container");
+            nsp_tests::sockets::tcp_connect(container, from, to, service::PATIENCE)
+        };
+        assert_eq!(connect(Party::Office), Outcome::Connected);
+        assert_denied(connect(Party::Stranger));
+        seen::record(&agent, json!({
+            "Category": "NspPublicOutboundPerimeterRulesDenied",
+            "SourceIpAddress": Party::Server.address(family),
+            "DestinationIpAddress": Party::Stranger.address(family),
+        }));
+    }
+    assert_eq!(stranger.served().arrivals, 0);
+}

@@ -1,0 +1,133 @@
+//! Interfaces that come while the agent runs.
+
+use std::{net::SocketAddr, time::Duration};
+
+use nsp_tests::{
+    agent::Agent,
+    deadline::Deadline,
+    netns::{Namespace, World},
+    packet::{BOTH, Family, Party, tcp},
+    sockets::{Outcome, tcp_connect},
+};
+use serde_json::{Value, json};
+
+use crate::{seen, service, tun::Tun};
+
+const SERVICE: u16 = 5432;
+
+const POLICY: &str = r#"
+    [perimeter]
+    name = "payments"
+    [profile.database.inbound.office]
+    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
+    [resource.postgres]
+    ports = ["5432/tcp"]
+    profile = "database"
+    access_mode = "enforced"
+"#;
+
+/// The server's addresses on the interface that comes late; the stranger is its neighbour there.
+const LATE: [&str; 2] = ["198.51.100.1", "2001:db8:5::1"];
+
+fn address_late(server: &Namespace, interface: &str) {
+    let [v4, v6] = LATE;
+    server.ip(&format!(
+        "link set dev {interface} up\n\
+         address add {v4}/24 dev {interface}\n\
+         address add {v6}/64 dev {interface} nodad\n"
+    ));
+}
+
+/// What `nsp status` says of an interface.
+fn interface(agent: &Agent, name: &str) -> Option<Value> {
+    let status = seen::status(agent);
+    let interfaces = status["interfaces"].as_array().expect("a list");
+    interfaces.iter().find(|it| it["name"] == name).cloned()
+}
+
+/// Waits for at most a second until an interface is covered, and says how.
+#[track_caller]
+fn covered(agent: &Agent, name: &str) -> Value {
+    let mut last = None;
+    let hook = Deadline::after(Duration::from_secs(1)).poll(|| {
+        last = interface(agent, name);
+        last.as_ref().map(|it| it["ingress"].clone()).filter(|it| !it.is_null())
+    });
+    hook.unwrap_or_else(|| panic!("{name} is not covered within a second: {last:?}"))
+}
+
+#[test]
+fn interface_that_matches_the_pattern_is_covered_when_it_comes() {
+    let mut world = World::builder().clients(&[]).build();
+    let _postgres = service::tcp(world.server(), SERVICE);
+    let mut agent =
+        Agent::builder(world.server()).interfaces(&["up*"]).policy(POLICY).start();
+    let sandbox = world.sandbox();
+    sandbox.add_host("late");
+    sandbox.connect(("server", "up1"), ("late", "eth0"));
+    assert_eq!(covered(&agent, "up1"), "xdp native");
+    address_late(sandbox.host("server"), "up1");
+    let (v4, v6) = (Party::Stranger.v4(), Party::Stranger.v6());
+    sandbox.host("late").ip(&format!(
+        "address add {v4}/24 dev eth0\naddress add {v6}/64 dev eth0 nodad\n"
+    ));
+    sandbox.settle();
+    for (family, to) in BOTH.into_iter().zip(LATE) {
+        let from = SocketAddr::new(Party::Stranger.address(family), 0);
+        let to = SocketAddr::new(to.parse().expect("an address"), SERVICE);
+        let late = sandbox.host("late");
+        assert_eq!(tcp_connect(late, from, to, service::PATIENCE), Outcome::TimedOut);
+        seen::record(&agent, json!({
+            "Category": "NspPublicInboundPerimeterRulesDenied",
+            "SourceIpAddress": from.ip(),
+            "Interface": "up1",
+        }));
+    }
+    sandbox.host("server").ip("link del up1");
+    let gone = Deadline::after(Duration::from_secs(1))
+        .poll(|| interface(&agent, "up1").is_none().then_some(()));
+    assert!(gone.is_some(), "up1 is still listed");
+    assert_eq!(seen::status(&agent)["lastError"], Value::Null);
+    assert!(agent.is_running());
+}
+
+#[test]
+fn tun_device_is_judged_without_a_link_header() {
+    let world = World::builder().clients(&[]).build();
+    let server = world.server();
+    let _postgres = service::tcp(server, SERVICE);
+    let _other = service::tcp(server, 22);
+    let agent =
+        Agent::builder(server).interfaces(&["up0", "tun*"]).policy(POLICY).start();
+    let mut tun = Tun::new(server, "tun0");
+    address_late(server, "tun0");
+    server.ip("route add 203.0.113.0/24 dev tun0\nroute add 2001:db8:100::/40 dev tun0");
+    assert_eq!(covered(&agent, "tun0"), "tc");
+    // The agent follows routes as well; the verdicts here do not depend on them.
+    for family in BOTH {
+        for (party, port, answered) in
+            [(Party::Office, SERVICE, true), (Party::Stranger, SERVICE, false), (Party::Stranger, 22, true)]
+        {
+            let ip = family.ip(party, (LATE[0], LATE[1]));
+            tun.send(ip / tcp(40001, port).syn());
+            let is_syn_ack = |packet: &[u8]| {
+                let at = family.header_length();
+                let version = if family == Family::V4 { 4 } else { 6 };
+                packet[0] >> 4 == version
+                    && packet.get(at..at + 2) == Some(&port.to_be_bytes())
+                    && packet.get(at + 13) == Some(&0x12)
+            };
+            let within = Duration::from_millis(if answered { 1000 } else { 300 });
+            let answer = tun.next(within, is_syn_ack);
+            assert_eq!(answer.is_some(), answered, "{party:?} {family:?} {port}");
+        }
+        for (party, action) in [(Party::Office, "Approved"), (Party::Stranger, "Denied")] {
+            seen::record(&agent, json!({
+                "SourceIpAddress": party.address(family),
+                "DestinationPort": SERVICE,
+                "ResultAction": action,
+                "Interface": "tun0",
+            }));
+        }
+    }
+}

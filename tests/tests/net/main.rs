@@ -1,0 +1,22 @@
+//! The whole agent on real traffic: real sockets in namespaces, the real binary beside them. Each
+//! test has a world of its own and says what the socket met, what the access log says of it and,
+//! where numbers matter, what the kernel counted. One concept a file.
+//!
+//! Most of a test's time is spent waiting for silence, so the tests run side by side; on a small
+//! machine `RUST_TEST_THREADS=4` is a good choice.
+
+mod accounting;
+mod agree;
+mod apply;
+mod cgroup;
+mod coexist;
+mod dnat;
+mod hotplug;
+mod inbound;
+mod infrastructure;
+mod modes;
+mod names;
+mod outbound;
+mod seen;
+mod service;
+mod tun;

@@ -1,0 +1,48 @@
+//! Services that the tests connect to.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use nsp_tests::{
+    netns::{Namespace, World},
+    packet::{Family, Party},
+    sockets::{EchoServer, Outcome, tcp_connect, tcp_open},
+};
+
+/// How long nobody answers before that counts as silence.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// An echo service on a port, for both families.
+pub(crate) fn tcp(namespace: &Namespace, port: u16) -> EchoServer {
+    EchoServer::tcp(namespace, any(port))
+}
+
+/// The same for datagrams; both families need one each, or an answer has the wrong source.
+pub(crate) fn udp(namespace: &Namespace, address: IpAddr, port: u16) -> EchoServer {
+    EchoServer::udp(namespace, SocketAddr::new(address, port))
+}
+
+/// A connection of a client to the server that stays open.
+///
+/// # Panics
+/// When it does not come about.
+#[track_caller]
+pub(crate) fn open(world: &World, client: Party, family: Family, port: u16) -> TcpStream {
+    let from = SocketAddr::new(client.address(family), 0);
+    let to = world.server_address(client, family, port);
+    let opened = tcp_open(world.host(client), from, to, PATIENCE);
+    opened.unwrap_or_else(|outcome| panic!("{client:?} to {to}: {outcome:?}"))
+}
+
+/// What becomes of a connection of the server to a party.
+pub(crate) fn connect_out(world: &World, to: Party, family: Family, port: u16) -> Outcome {
+    let from = SocketAddr::new(Party::Server.address(family), 0);
+    let to = SocketAddr::new(to.address(family), port);
+    tcp_connect(world.server(), from, to, PATIENCE)
+}
+
+fn any(port: u16) -> SocketAddr {
+    SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)
+}

@@ -1,0 +1,168 @@
+//! Fragments: the head is judged, the tail follows it, and nobody reads ports in the middle.
+
+use nsp_common::verdict::{Category, Direction, Reason};
+use nsp_tests::{
+    packet::{
+        Family::{V4, V6},
+        Packet,
+        Party::{Office, Private, Server, Stranger},
+        extension_fragment, fragments, ipv6, raw, tcp, udp,
+    },
+    prog::{Case, ENFORCED, Hook, Network, everywhere, on, transition},
+};
+
+const ALL: [Hook; 3] = [Hook::Xdp, Hook::Tc, Hook::Bare];
+
+/// A UDP datagram of three pieces from `source` to the server's port 5432.
+fn datagram(case: &mut Case<'_>, source: nsp_tests::packet::Party) -> [Packet; 3] {
+    let (port, id) = (case.port(), case.port());
+    let pieces = fragments(case.family, (source, Server), id, udp(port, 5432) / [7; 120], 48);
+    pieces.try_into().expect("three pieces")
+}
+
+#[test]
+fn tails_follow_a_head_that_passed() {
+    everywhere(ENFORCED, |case| {
+        let [head, middle, last] = datagram(case, Office);
+        let category = Category::PublicInboundPerimeterRulesAllowed;
+        case.inbound(head).allowed("office");
+        case.inbound(middle).passes_by("office", Reason::Fragment, category);
+        case.inbound(last).passes_by("office", Reason::Fragment, category);
+    });
+}
+
+#[test]
+fn tails_of_a_head_that_was_dropped_are_dropped() {
+    everywhere(ENFORCED, |case| {
+        let [head, middle, last] = datagram(case, Stranger);
+        case.inbound(head).refused(Reason::NoRule);
+        case.inbound(middle).refused(Reason::OrphanFragment);
+        case.inbound(last).refused(Reason::OrphanFragment);
+    });
+}
+
+#[test]
+fn tails_without_a_head_are_dropped_even_from_allowed_peers() {
+    everywhere(ENFORCED, |case| {
+        let [head, middle, last] = datagram(case, Office);
+        case.inbound(middle).refused(Reason::OrphanFragment);
+        case.inbound(head).allowed("office");
+        case.inbound(last).passes_by(
+            "office",
+            Reason::Fragment,
+            Category::PublicInboundPerimeterRulesAllowed,
+        );
+    });
+}
+
+#[test]
+fn tails_with_another_identification_or_protocol_have_no_head() {
+    everywhere(ENFORCED, |case| {
+        let (port, id, other) = (case.port(), case.port(), case.port());
+        let ip = |case: &Case<'_>, id, offset| case.ip(Office, Server).fragment(id, offset, true);
+        case.inbound(ip(case, id, 0) / udp(port, 5432) / [0; 40]).allowed("office");
+        case.inbound(ip(case, other, 48) / raw(17, [0; 48])).refused(Reason::OrphanFragment);
+        case.inbound(ip(case, id, 48) / raw(6, [0; 48])).refused(Reason::OrphanFragment);
+        let ip = case.ip(("203.0.113.6", "2001:db8:100::6"), Server).fragment(id, 48, false);
+        case.inbound(ip / raw(17, [0; 48])).refused(Reason::OrphanFragment);
+    });
+}
+
+#[test]
+fn payload_of_a_tail_is_never_read_as_ports() {
+    everywhere(ENFORCED, |case| {
+        let (port, id) = (case.port(), case.port());
+        // A tail that looks like a SYN to the allowed port, or like an ICMP error.
+        let segment = Packet::from(tcp(port, 5432).syn()).bytes();
+        let ip = case.ip(Office, Server).fragment(id, 64, false);
+        case.inbound(ip / raw(6, segment)).refused(Reason::OrphanFragment);
+        let icmp = if case.family == V4 { 1 } else { 58 };
+        let error = case.family.too_big(1400).bytes();
+        let ip = case.ip(Office, Server).fragment(id, 64, false);
+        case.inbound(ip / raw(icmp, error)).refused(Reason::OrphanFragment);
+    });
+}
+
+#[test]
+fn atomic_fragments_are_whole() {
+    on(&[V6], &ALL, ENFORCED, |case| {
+        let port = case.port();
+        let whole = |id| ipv6(Office, Server) / extension_fragment(id, 0, false);
+        case.inbound(whole(77) / tcp(port, 5432).syn()).allowed("office");
+        // They are no head: nothing is remembered for them.
+        let tail = ipv6(Office, Server) / extension_fragment(77, 48, false) / raw(6, [0; 48]);
+        case.inbound(tail).refused(Reason::OrphanFragment);
+        let stranger = ipv6(Stranger, Server) / extension_fragment(78, 0, false);
+        case.inbound(stranger / tcp(port, 5432).syn()).refused(Reason::NoRule);
+    });
+}
+
+#[test]
+fn tiny_heads_are_dropped() {
+    everywhere(ENFORCED, |case| {
+        let port = case.port();
+        let segment = Packet::from(tcp(port, 5432).syn()).bytes();
+        for length in [0, 8, 16] {
+            let id = case.port();
+            // At TC an IPv6 fragment is at least its own header, so zero is a real length there.
+            let head = case.ip(Office, Server).fragment(id, 0, true) / raw(6, &segment[..length]);
+            case.inbound(head).refused(Reason::TinyFragment);
+            let ip = case.ip(Office, Server).fragment(id, 8, false);
+            case.inbound(ip / raw(6, &segment[8..])).refused(Reason::OrphanFragment);
+        }
+        let id = case.port();
+        let whole = case.ip(Office, Server).fragment(id, 0, true) / raw(6, &segment);
+        case.inbound(whole.pad(4)).allowed("office");
+    });
+}
+
+#[test]
+fn fragmented_answers_follow_the_conversation() {
+    everywhere(ENFORCED, |case| {
+        let (port, id) = (case.port(), case.port());
+        case.outbound(case.ip(Server, Office) / udp(port, 123)).allowed("backups");
+        let answer = fragments(case.family, (Office, Server), id, udp(123, port) / [0; 88], 48);
+        let [head, tail] = <[Packet; 2]>::try_from(answer).expect("two pieces");
+        case.inbound(head).follows("backups", Direction::Outbound);
+        case.inbound(tail).passes_by(
+            "backups",
+            Reason::Fragment,
+            Category::PublicOutboundPerimeterRulesAllowed,
+        );
+    });
+}
+
+#[test]
+fn tails_of_private_peers_are_private() {
+    everywhere(ENFORCED, |case| {
+        case.by(Network::Private);
+        let [head, middle, _] = datagram(case, Private);
+        case.inbound(head).passes(Reason::Private, Category::PrivateInboundAllowed);
+        case.inbound(middle).passes(Reason::Private, Category::PrivateInboundAllowed);
+        // With a head or without one: the address alone decides.
+        let [_, middle, _] = datagram(case, Private);
+        case.inbound(middle).passes(Reason::Private, Category::PrivateInboundAllowed);
+    });
+}
+
+#[test]
+fn new_generation_forgets_heads() {
+    everywhere(ENFORCED, |case| {
+        let [head, middle, _] = datagram(case, Office);
+        case.inbound(head).allowed("office");
+        case.apply(ENFORCED);
+        case.inbound(middle).refused(Reason::OrphanFragment);
+    });
+}
+
+#[test]
+fn transition_lets_orphans_through_and_tells() {
+    everywhere(&transition(), |case| {
+        let [head, middle, _] = datagram(case, Stranger);
+        case.inbound(middle).would_deny(Reason::OrphanFragment);
+        case.inbound(head).would_deny(Reason::NoRule);
+        let [head, middle, _] = datagram(case, Stranger);
+        case.inbound(head).would_deny(Reason::NoRule);
+        case.inbound(middle).would_deny(Reason::Fragment);
+    });
+}

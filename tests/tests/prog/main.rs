@@ -1,0 +1,22 @@
+//! The kernel programs on built frames. Every story is told on both families and on every kind of
+//! device; see [`nsp_tests::prog`]. One concept a file.
+
+mod discovery;
+mod fragments;
+mod icmp;
+mod inbound;
+mod infrastructure;
+mod lengths;
+mod link;
+mod martians;
+mod metadata;
+mod modes;
+mod options;
+mod outbound;
+mod protocols;
+mod resolver;
+mod service_tags;
+mod tcp;
+mod trusted;
+mod udp;
+mod unassociated;
