@@ -24,11 +24,13 @@ mod judged;
 mod lab;
 
 mod policy;
+mod pool;
 
 
 pub use self::{
-    case::{Case, Hook, TC_DROP, TC_PASS, XDP_DROP, XDP_PASS, ethernet, everywhere, on},
+    case::{Case, Hook, TC_DROP, TC_PASS, XDP_DROP, XDP_PASS, everywhere, on},
     judged::{Judged, Recorded},
     lab::{DEVICE, Delta, Lab, Network},
+    pool::Loan,
     policy::{ENFORCED, Generation, MIRROR, OFFICE, compiled, loaded, transition},
 };

@@ -10,7 +10,7 @@ mod machine;
 mod modules;
 mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -83,7 +83,7 @@ pub(crate) fn run(full: bool) -> Result<Verdict> {
 }
 
 /// One machine, from its initramfs to its last line.
-fn boot(kernel: &Kernel, guest: &PathBuf) -> Result<Verdict> {
+fn boot(kernel: &Kernel, guest: &Path) -> Result<Verdict> {
     let initramfs = initramfs::make(kernel, guest)?;
     let console = kernel.directory.join("console.txt");
     let verdict = machine::run(&kernel.image, &initramfs, &console)?;

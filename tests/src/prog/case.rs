@@ -3,6 +3,7 @@
 use std::{
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    thread,
 };
 
 use nsp_common::{
@@ -63,30 +64,37 @@ pub struct Case<'a> {
 }
 
 /// Tells a story on both families and every kind of device.
-pub fn everywhere(policy: &str, story: impl Fn(&mut Case<'_>)) {
+pub fn everywhere(policy: &str, story: impl Fn(&mut Case<'_>) + Sync) {
     on(&BOTH, &[Hook::Xdp, Hook::Tc, Hook::Bare], policy, story);
 }
 
-/// Tells a story on both families and the devices with link headers.
-pub fn ethernet(policy: &str, story: impl Fn(&mut Case<'_>)) {
-    on(&BOTH, &[Hook::Xdp, Hook::Tc], policy, story);
-}
-
-/// Tells a story on these families and kinds of device.
-pub fn on(families: &[Family], hooks: &[Hook], policy: &str, story: impl Fn(&mut Case<'_>)) {
-    for family in families {
-        for hook in hooks {
-            let mut lab = Lab::shared();
-            lab.put_in_force(policy);
-            let resource = Some("host");
-            let mut case = Case { lab: &mut lab, family: *family, hook: *hook, resource };
-            let told = catch_unwind(AssertUnwindSafe(|| story(&mut case)));
-            if let Err(panic) = told {
-                eprintln!("… on {family:?} by {}", hook.program(Direction::Inbound));
-                resume_unwind(panic);
-            }
+/// Tells a story on these families and kinds of device, the devices side by side.
+///
+/// # Panics
+/// When the story does.
+pub fn on(families: &[Family], hooks: &[Hook], policy: &str, story: impl Fn(&mut Case<'_>) + Sync) {
+    let tell = |family: Family, hook: Hook| {
+        let mut lab = Lab::shared();
+        lab.put_in_force(policy);
+        let mut case = Case { lab: &mut lab, family, hook, resource: Some("host") };
+        let told = catch_unwind(AssertUnwindSafe(|| story(&mut case)));
+        if let Err(panic) = told {
+            eprintln!("… on {family:?} by {}", hook.program(Direction::Inbound));
+            resume_unwind(panic);
         }
-    }
+    };
+    thread::scope(|scope| {
+        let tell = &tell;
+        let devices: Vec<_> = hooks
+            .iter()
+            .map(|hook| {
+                scope.spawn(move || families.iter().for_each(|family| tell(*family, *hook)))
+            })
+            .collect();
+        for device in devices {
+            device.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+    });
 }
 
 impl Case<'_> {

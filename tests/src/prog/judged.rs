@@ -91,6 +91,15 @@ impl Judged<'_> {
         self.check(Verdict::Drop, reason, category, None).expect("a category other than none")
     }
 
+    /// It is dropped although a rule allows its conversation, and recorded as denied on its way.
+    pub fn drops_by(self, rule: &str, reason: Reason) -> Recorded {
+        let category = match self.direction {
+            Direction::Inbound => Category::PublicInboundPerimeterRulesDenied,
+            Direction::Outbound => Category::PublicOutboundPerimeterRulesDenied,
+        };
+        self.check(Verdict::Drop, reason, category, Some(rule)).expect("a category")
+    }
+
     fn check(
         &self,
         verdict: Verdict,

@@ -1,9 +1,6 @@
 //! The loaded programs, and what they changed.
 
-use std::{
-    collections::BTreeMap,
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError, TryLockError},
-};
+use std::collections::BTreeMap;
 
 use nsp_agent::{
     compile::identities::Identities,
@@ -15,7 +12,10 @@ use nsp_common::{
     verdict::{Category, Direction, Reason, Verdict},
 };
 
-use super::policy::{Generation, compiled};
+use super::{
+    policy::{Generation, compiled},
+    pool::Loan,
+};
 
 /// The device that packets seem to come by: loopback, which is number one in every namespace.
 pub const DEVICE: u32 = 1;
@@ -46,18 +46,22 @@ pub struct Lab {
     next_port: u16,
 }
 
-/// As many as `cargo test` has threads on a small machine. A story mostly waits, for the kernel to
-/// be done with the records it drains, so two at once take little more than one.
-static SHARED: [LazyLock<Mutex<Lab>>; 2] = [const { LazyLock::new(|| Mutex::new(Lab::load())) }; 2];
-
 impl Lab {
     /// A set of its own, for a test that counts on empty tables.
     ///
     /// # Panics
     /// Without privileges, or when the kernel refuses a program.
     pub fn load() -> Self {
+        let least = Capacities::for_sizes(&Default::default());
+        Self::with(Capacities { flows: 1 << 14, ..least })
+    }
+
+    /// A set of its own with this much room.
+    ///
+    /// # Panics
+    /// Without privileges, or when the kernel refuses a program.
+    pub fn with(capacities: Capacities) -> Self {
         crate::privilege::require();
-        let capacities = Capacities { flows: 1 << 14, ..Capacities::for_sizes(&Default::default()) };
         let mut datapath = Datapath::load(capacities)
             .unwrap_or_else(|error| panic!("{:#}", anyhow::Error::from(error)));
         let events = datapath.take_events().expect("nobody took the events before");
@@ -79,20 +83,16 @@ impl Lab {
         lab
     }
 
-    /// One that the tests of a process share, for as long as the guard lives.
-    pub fn shared() -> MutexGuard<'static, Self> {
-        let free = SHARED.iter().find_map(|lab| match lab.try_lock() {
-            Ok(lab) => Some(lab),
-            // A test that failed left records and nothing worse; they are cleared below.
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        });
-        let mut lab = free
-            .unwrap_or_else(|| SHARED[0].lock().unwrap_or_else(PoisonError::into_inner));
-        lab.by_network(Network::Public);
-        lab.datapath.set_endpoints(&[]).expect("nothing to write");
-        lab.clear();
-        lab
+    /// A set that the tests of a process share, for as long as the loan lives.
+    pub fn shared() -> Loan {
+        Loan::take()
+    }
+
+    /// As it was when it was loaded, but for conversations and the policy.
+    pub(super) fn tidy(&mut self) {
+        self.by_network(Network::Public);
+        self.datapath.set_endpoints(&[]).expect("nothing to write");
+        self.clear();
     }
 
     /// Puts a policy in force, with identities of its own; does nothing when it already is.

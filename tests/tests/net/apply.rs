@@ -17,7 +17,7 @@ use nsp_tests::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::{seen, service};
+use crate::{outbound::assert_denied, seen, service};
 
 const POSTGRES: u16 = 5432;
 
@@ -231,5 +231,93 @@ fn hangup_signal_applies_the_file_and_saving_it_does_not() {
     for family in BOTH {
         assert_eq!(world.connect(Party::Stranger, family, POSTGRES), Outcome::TimedOut);
         assert_eq!(world.connect(Party::Office, family, POSTGRES), Outcome::Connected);
+    }
+}
+
+#[test]
+fn first_start_keeps_what_was_live_before_it() {
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let _stranger = service::tcp(world.host(Party::Stranger), 443);
+    let inbound = BOTH.map(|family| service::open(&world, Party::Stranger, family, POSTGRES));
+    let outbound = BOTH.map(|family| service::open_out(&world, Party::Stranger, family, 443));
+    let live = || inbound.iter().chain(&outbound);
+    assert!(live().all(still_echoes));
+    let host = "[resource.host]\nhost = true\nprofile = \"database\"\naccess_mode = \"enforced\"";
+    let policy = format!("{}\n{host}", policy("enforced", OFFICE));
+    let agent = Agent::builder(world.server()).policy(&policy).start();
+    assert!(live().all(still_echoes), "a first start cuts nobody");
+    for family in BOTH {
+        assert_eq!(world.connect(Party::Stranger, family, POSTGRES), Outcome::TimedOut);
+        assert_denied(service::connect_out(&world, Party::Stranger, family, 443));
+    }
+    let kept = flows(&agent, "kept");
+    assert_eq!(kept.len(), 4, "{kept:?}");
+    assert!(kept.iter().all(|flow| flow["seeded"] == true), "{kept:?}");
+    agent.nsp_ok(&["flows", "cut", "--kept"]);
+    assert!(!live().any(still_echoes));
+}
+
+#[test]
+fn mode_is_changed_and_changed_back() {
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let agent = Agent::builder(world.server()).policy(&policy("transition", OFFICE)).start();
+    for (mode, outcome) in [
+        ("enforced", Outcome::TimedOut),
+        ("transition", Outcome::Connected),
+        ("enforced", Outcome::TimedOut),
+    ] {
+        agent.nsp_ok(&["mode", "postgres", mode]);
+        assert_eq!(seen::status(&agent)["resources"][0]["inbound"], mode);
+        for family in BOTH {
+            assert_eq!(world.connect(Party::Stranger, family, POSTGRES), outcome, "{mode}");
+            assert_eq!(world.connect(Party::Office, family, POSTGRES), Outcome::Connected);
+        }
+    }
+    let unknown = agent.nsp(&["mode", "postgras", "enforced"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("postgres"), "it names those there are");
+}
+
+#[test]
+fn plan_names_what_would_be_cut_and_cuts_nothing() {
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let agent = Agent::builder(world.server()).policy(&policy("enforced", OFFICE)).start();
+    let streams = BOTH.map(|family| service::open(&world, Party::Office, family, POSTGRES));
+    assert!(streams.iter().all(still_echoes));
+    agent.write_policy(&policy("enforced", ""));
+    let plan: Value = serde_json::from_str(&agent.nsp_ok(&["plan", "--json"])).expect("JSON");
+    assert_eq!(plan["removed"], json!(["inbound rule database/office"]));
+    let cut = plan["flowsCut"].as_array().expect("a list");
+    for family in BOTH {
+        let wanted = json!({
+            "remote": Party::Office.address(family),
+            "localPort": POSTGRES,
+            "rule": "office",
+            "resource": "postgres",
+        });
+        assert!(cut.iter().any(|flow| seen::has(flow, &wanted)), "no {wanted} in {plan:#}");
+    }
+    assert_eq!(cut.len(), 2, "{plan:#}");
+    assert!(streams.iter().all(still_echoes));
+    assert_eq!(generation(&agent), 1);
+    agent.write_policy(&policy("enforced", OFFICE_IN_HALVES));
+    let plan: Value = serde_json::from_str(&agent.nsp_ok(&["plan", "--json"])).expect("JSON");
+    assert_eq!(plan["flowsCut"], json!([]), "other words for the same addresses cut nobody");
+}
+
+#[test]
+fn detach_leaves_the_host_as_it_was() {
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let mut agent = Agent::builder(world.server()).policy(&policy("enforced", OFFICE)).start();
+    assert_eq!(world.connect(Party::Stranger, Family::V4, POSTGRES), Outcome::TimedOut);
+    agent.nsp_ok(&["detach"]);
+    let ended = agent.process().wait(Duration::from_secs(5));
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
+    for family in BOTH {
+        assert_eq!(world.connect(Party::Stranger, family, POSTGRES), Outcome::Connected);
     }
 }

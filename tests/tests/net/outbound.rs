@@ -1,7 +1,6 @@
 //! What gets out of the host, and what comes back.
 
 use std::{
-    net::SocketAddr,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -11,7 +10,7 @@ use nsp_tests::{
     deadline::Deadline,
     netns::World,
     packet::{BOTH, Family, Party, eth, tcp},
-    sockets::{Delivered, Outcome, still_echoes, tcp_open},
+    sockets::{Delivered, Outcome, still_echoes},
 };
 use serde_json::json;
 
@@ -48,10 +47,8 @@ fn enforced_host_reaches_what_its_rules_name_and_nothing_else() {
     let _other_port = service::tcp(world.host(Party::Office), 8443);
     let agent = Agent::builder(world.server()).policy(&policy("host = true")).start();
     for family in BOTH {
-        let from = SocketAddr::new(Party::Server.address(family), 0);
-        let to = SocketAddr::new(Party::Office.address(family), HTTPS);
-        let stream = tcp_open(world.server(), from, to, service::PATIENCE);
-        assert!(still_echoes(&stream.expect("the rule lets it out")), "answers come back");
+        let stream = service::open_out(&world, Party::Office, family, HTTPS);
+        assert!(still_echoes(&stream), "answers come back");
         seen::record(&agent, json!({
             "Category": "NspPublicOutboundPerimeterRulesAllowed",
             "SourceIpAddress": Party::Server.address(family),
@@ -163,6 +160,44 @@ fn unit_that_restarts_under_a_new_cgroup_id_is_still_held() {
         "Category": "NspPublicOutboundPerimeterRulesDenied",
         "Unit": unit,
     }));
+}
+
+#[test]
+fn port_that_a_unit_listens_on_is_the_units() {
+    let world = world();
+    let cgroup = Cgroup::new("dns.service");
+    let unit = cgroup.name().trim_start_matches('/').to_owned();
+    let policy = format!(
+        "{}\n[profile.backups.inbound.office]\n\
+         address_prefixes = [\"203.0.113.0/24\", \"2001:db8:100::/40\"]\n",
+        policy(&format!("unit = \"{unit}\"")),
+    );
+    let agent = Agent::builder(world.server()).policy(&policy).start();
+    // Any program that listens will do; this one is needed elsewhere as well.
+    let mut command = Command::new("bash");
+    let script = r#"
+        echo $$ > "$0/cgroup.procs" || exit 9
+        exec dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts \
+            --user=root --pid-file= --port=5353
+    "#;
+    command.args(["-c", script]).arg(cgroup.path());
+    let _listener = world.server().spawn(&mut command);
+    for family in BOTH {
+        let denied = Deadline::after(Duration::from_secs(4)).poll(|| {
+            let outcome = world.connect(Party::Stranger, family, 5353);
+            (outcome == Outcome::TimedOut).then_some(())
+        });
+        assert!(denied.is_some(), "{family:?}: the port is not the unit's\n{}", agent.stderr());
+        assert_eq!(world.connect(Party::Office, family, 5353), Outcome::Connected);
+        for (party, action) in [(Party::Stranger, "Denied"), (Party::Office, "Approved")] {
+            seen::record(&agent, json!({
+                "SourceIpAddress": party.address(family),
+                "DestinationPort": 5353,
+                "ResultAction": action,
+                "Unit": unit,
+            }));
+        }
+    }
 }
 
 /// What a blocked program meets: a refusal at once, or silence.

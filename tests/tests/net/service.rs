@@ -38,9 +38,24 @@ pub(crate) fn open(world: &World, client: Party, family: Family, port: u16) -> T
 
 /// What becomes of a connection of the server to a party.
 pub(crate) fn connect_out(world: &World, to: Party, family: Family, port: u16) -> Outcome {
-    let from = SocketAddr::new(Party::Server.address(family), 0);
-    let to = SocketAddr::new(to.address(family), port);
+    let (from, to) = ends_out(to, family, port);
     tcp_connect(world.server(), from, to, PATIENCE)
+}
+
+/// A connection of the server to a party that stays open.
+///
+/// # Panics
+/// When it does not come about.
+#[track_caller]
+pub(crate) fn open_out(world: &World, to: Party, family: Family, port: u16) -> TcpStream {
+    let (from, to) = ends_out(to, family, port);
+    let opened = tcp_open(world.server(), from, to, PATIENCE);
+    opened.unwrap_or_else(|outcome| panic!("out to {to}: {outcome:?}"))
+}
+
+fn ends_out(to: Party, family: Family, port: u16) -> (SocketAddr, SocketAddr) {
+    let from = Party::Server.address(family);
+    (SocketAddr::new(from, 0), SocketAddr::new(to.address(family), port))
 }
 
 fn any(port: u16) -> SocketAddr {

@@ -1,8 +1,11 @@
 //! The kernel programs on built frames. Every story is told on both families and on every kind of
 //! device; see [`nsp_tests::prog`]. One concept a file.
 
+mod budget;
 mod discovery;
+mod dry_run;
 mod fragments;
+mod generations;
 mod icmp;
 mod inbound;
 mod infrastructure;
@@ -14,7 +17,9 @@ mod modes;
 mod options;
 mod outbound;
 mod protocols;
+mod records;
 mod resolver;
+mod resources;
 mod service_tags;
 mod tcp;
 mod trusted;

@@ -124,9 +124,8 @@ impl Case {
     /// Makes the device, where it is another than the cable; false when the kernel cannot.
     fn make(&self, sandbox: &Sandbox) -> bool {
         let server = sandbox.host(SERVER);
-        let ip = |line: &str| {
-            server.output(Command::new("ip").args(line.split(' '))).status.success()
-        };
+        let ip =
+            |line: &str| server.output(Command::new("ip").args(line.split(' '))).status.success();
         match self.kind {
             "vlan" => ip("link add link up0 name up0.10 type vlan id 10"),
             "wireguard" => ip("link add wg0 type wireguard"),
@@ -161,18 +160,14 @@ fn network() -> Sandbox {
     sandbox.add_host(SERVER);
     sandbox.add_host(CLIENT);
     sandbox.connect((SERVER, "up0"), (CLIENT, "c0"));
-    sandbox.host(SERVER).ip(
-        "addr add 192.0.2.1/24 dev up0\n\
-         addr add 2001:db8:1::1/64 dev up0\n",
-    );
-    sandbox.host(CLIENT).ip(
-        "addr add 203.0.113.5/32 dev c0\n\
+    sandbox.host(SERVER).ip("addr add 192.0.2.1/24 dev up0\n\
+         addr add 2001:db8:1::1/64 dev up0\n");
+    sandbox.host(CLIENT).ip("addr add 203.0.113.5/32 dev c0\n\
          addr add 198.51.100.7/32 dev c0\n\
          addr add 2001:db8:100::5/128 dev c0\n\
          addr add 2001:db8:5::7/128 dev c0\n\
          route add 192.0.2.0/24 dev c0\n\
-         route add 2001:db8:1::/64 dev c0\n",
-    );
+         route add 2001:db8:1::/64 dev c0\n");
     sandbox
 }
 
@@ -233,10 +228,8 @@ fn leave(sandbox: &Sandbox, lab: &mut Lab, link_header: u64) {
 
 /// What becomes of whom, either way.
 fn fates() -> impl Iterator<Item = (Family, Party, Fate)> {
-    let both = [
-        (Stranger, (Reason::NoRule, Verdict::Drop)),
-        (Office, (Reason::Rule, Verdict::Pass)),
-    ];
+    let both =
+        [(Stranger, (Reason::NoRule, Verdict::Drop)), (Office, (Reason::Rule, Verdict::Pass))];
     BOTH.into_iter().flat_map(move |family| both.map(|(peer, fate)| (family, peer, fate)))
 }
 

@@ -19,9 +19,11 @@ fn main() -> ExitCode {
     let mut report = Report::begin();
     // Everything after it needs the programs.
     if report.check("programs", programs::load) {
-        for (name, hook) in
-            [("packets at XDP", Hook::Xdp), ("packets at TC", Hook::Tc), ("bare packets", Hook::Bare)]
-        {
+        for (name, hook) in [
+            ("packets at XDP", Hook::Xdp),
+            ("packets at TC", Hook::Tc),
+            ("bare packets", Hook::Bare),
+        ] {
             report.check(name, || packets::judge(hook));
         }
         report.check("explain", explain::ask);

@@ -24,16 +24,17 @@ pub(crate) fn judge(hook: Hook) {
     });
 }
 
-/// A tightened mode is in force with the next packet: tries and arrays are switched by one word.
+/// Another mode is in force with the next packet: tries and arrays are switched by one word.
 pub(crate) fn another_generation() {
-    on(&BOTH, &[Hook::Xdp, Hook::Tc], &transition(), |case| {
+    on(&BOTH, &[Hook::Xdp, Hook::Tc], ENFORCED, |case| {
         let port = case.port();
         let syn = case.ip(Stranger, Server) / tcp(port, 5432).syn();
-        case.inbound(&syn).would_deny(Reason::NoRule);
-        case.apply(ENFORCED);
         case.inbound(&syn).refused(Reason::NoRule);
         case.apply(&transition());
         case.inbound(&syn).would_deny(Reason::NoRule);
+        case.apply(ENFORCED);
+        // The conversation that transition let open was allowed by nobody.
+        case.inbound(&syn).refused(Reason::NoRule);
     });
 }
 
@@ -88,7 +89,8 @@ fn heads(case: &mut Case<'_>) {
             ),
         };
     }
-    let [_, orphan, ..] = &fragments(case.family, (Stranger, Server), id, udp(1, 2) / [7; 120], 48)[..]
+    let [_, orphan, ..] =
+        &fragments(case.family, (Stranger, Server), id, udp(1, 2) / [7; 120], 48)[..]
     else {
         panic!("three pieces");
     };

@@ -1,0 +1,157 @@
+//! Access records: what they are about, what they sum up, and that nothing is lost unsaid.
+
+use nsp_common::{
+    address::{Address, Family as AddressFamily},
+    event::{Grain, RecordKey, flags},
+    verdict::{Category, Direction, Reason, Verdict},
+};
+use nsp_agent::{compile::Sizes, datapath::Capacities};
+use nsp_tests::{
+    packet::{
+        BOTH,
+        Family::{V4, V6},
+        Party::{Office, Server, Stranger},
+        eth, ipv4, ipv6, tcp, udp,
+    },
+    prog::{DEVICE, ENFORCED, Hook, Lab, everywhere, on},
+};
+
+const ONCE: [Hook; 1] = [Hook::Xdp];
+
+#[test]
+fn record_is_about_both_ends_the_service_and_the_rule() {
+    everywhere(ENFORCED, |case| {
+        let port = case.port();
+        let (key, record) =
+            case.inbound(case.ip(Office, Server) / tcp(port, 5432).syn()).allowed("office");
+        let family = if case.family == V4 { AddressFamily::V4 } else { AddressFamily::V6 };
+        assert_eq!(
+            key,
+            RecordKey {
+                remote: Address::from(Office.address(case.family)).octets,
+                local: Address::from(Server.address(case.family)).octets,
+                rule: case.lab.identities.rule("p", Direction::Inbound, "office"),
+                name: 0,
+                generation: case.lab.datapath.generation().expect("a policy is in force"),
+                ifindex: DEVICE,
+                service_port: 5432,
+                association: case.lab.identities.association("host"),
+                protocol: 6,
+                family: family as u8,
+                reason: Reason::Rule as u8,
+                category: Category::PublicInboundPerimeterRulesAllowed as u8,
+                flags: flags::ENFORCED,
+                grain: Grain::Address as u8,
+                _pad: [0; 6],
+            },
+        );
+        assert_eq!((record.count, record.answers, record.opener_port), (1, 0, port));
+        assert!(record.first_ns > 0 && record.first_ns == record.last_ns);
+    });
+}
+
+#[test]
+fn packets_of_equal_keys_share_a_record_and_one_event() {
+    on(&BOTH, &ONCE, ENFORCED, |case| {
+        let mut bytes = 0;
+        for number in 0..5 {
+            let port = case.port();
+            let syn = eth() / case.ip(Stranger, Server) / tcp(port, 5432).syn() / vec![0; number];
+            bytes += syn.bytes().len() as u64;
+            let verdict = case.verdict(&syn.bytes(), Direction::Inbound).expect("it runs");
+            assert_eq!(verdict, Verdict::Drop);
+        }
+        // Another segment is no further conversation, another port is another record.
+        let ack = eth() / case.ip(Stranger, Server) / tcp(1, 5432).ack();
+        bytes += ack.bytes().len() as u64;
+        case.verdict(&ack.bytes(), Direction::Inbound).expect("it runs");
+        let other = eth() / case.ip(Stranger, Server) / tcp(1, 5433).syn();
+        case.verdict(&other.bytes(), Direction::Inbound).expect("it runs");
+        let _delta = case.lab.delta();
+        let (records, events) = case.lab.records();
+        assert_eq!((records.len(), events.len()), (2, 2));
+        let (_, record) =
+            records.iter().find(|(key, _)| key.service_port == 5432).expect("a record");
+        assert_eq!((record.count, record.packets, record.bytes), (5, 6, bytes));
+    });
+}
+
+#[test]
+fn drained_records_begin_anew() {
+    on(&BOTH, &ONCE, ENFORCED, |case| {
+        for _ in 0..3 {
+            let ip = case.ip(Stranger, Server);
+            let (_, record) = case.inbound(ip / udp(9, 9)).refused(Reason::NoRule);
+            assert_eq!(record.packets, 1);
+        }
+        assert!(case.lab.records().0.is_empty());
+    });
+}
+
+/// Programs with hardly any room.
+fn crowded() -> Lab {
+    let least = Capacities::for_sizes(&Sizes::default());
+    let mut lab = Lab::with(Capacities { flows: 8, records: 16, ..least });
+    lab.put_in_force(ENFORCED);
+    lab.clear();
+    lab
+}
+
+#[test]
+fn flood_of_sources_collapses_and_every_packet_is_accounted_for() {
+    const PACKETS: u64 = 6000;
+    let mut lab = crowded();
+    for number in 0..PACKETS as u32 {
+        let [_, a, b, c] = number.wrapping_mul(2_654_435_761).to_be_bytes();
+        let v4 = std::net::Ipv4Addr::new(198, 20 + a % 8, b, c);
+        let v6 = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0x5000 + u16::from(a), 0, 0, 0, 0, 1);
+        let frame = if number % 2 == 0 {
+            eth() / ipv4(v4, Server) / tcp(1, (number % 9000) as u16).syn()
+        } else {
+            eth() / ipv6(v6, Server) / udp(1, (number % 9000) as u16)
+        };
+        lab.datapath.run("nsp_xdp", &frame.bytes(), DEVICE).expect("it runs");
+    }
+    let delta = lab.delta();
+    let (records, events) = lab.records();
+    let lost = delta.get("lost Record").map_or(0, |(packets, _)| *packets);
+    let sums = records.iter().fold((0, 0), |(packets, bytes), (_, record)| {
+        (packets + record.packets, bytes + record.bytes)
+    });
+    let (counted, counted_bytes) = delta["PublicInboundPerimeterRulesDenied"];
+    assert_eq!((counted, sums.0 + lost), (PACKETS, PACKETS), "records and losses add up");
+    assert_eq!(lost, 0, "the last grain takes everything");
+    assert_eq!(sums.1, counted_bytes);
+    let of = |grain: Grain| records.iter().filter(|(key, _)| key.grain == grain as u8).count();
+    assert_eq!(of(Grain::Address), 16, "as many as there is room for");
+    assert!(of(Grain::Network) >= 8 + 100, "{} networks", of(Grain::Network));
+    assert_eq!(events.len(), 16, "collapsed records are not told one by one");
+    for (key, _) in records.iter().filter(|(key, _)| key.grain == Grain::Network as u8) {
+        let host_bits = if key.family == 4 { &key.remote[14..] } else { &key.remote[6..] };
+        assert!(host_bits.iter().all(|byte| *byte == 0), "{key:?}");
+        assert_eq!(key.service_port, 0);
+    }
+}
+
+#[test]
+fn full_flow_table_is_told_and_cuts_nobody() {
+    let mut lab = crowded();
+    let run = |lab: &Lab, program: &str, frame: nsp_tests::packet::Packet| {
+        lab.datapath.run(program, &frame.bytes(), DEVICE).expect("it runs")
+    };
+    let (pass, accept) = (nsp_tests::prog::TC_PASS, nsp_tests::prog::XDP_PASS);
+    for _ in 0..2 {
+        for port in 1000..1020 {
+            let ask = eth() / ipv4(Server, Office) / udp(port, 123);
+            assert_eq!(run(&lab, "nsp_egress", ask), pass);
+            let answer = eth() / ipv4(Office, Server) / udp(123, port);
+            assert_eq!(run(&lab, "nsp_xdp", answer), accept, "the answer to {port}");
+        }
+    }
+    let flows = lab.datapath.flows().expect("conversations can be read");
+    assert_eq!(flows.len(), 20, "all are tracked");
+    assert_eq!(flows.iter().filter(|entry| entry.is_proven).count(), 8);
+    let delta = lab.delta();
+    assert!(delta.contains_key("lost Flow"), "{delta:?}");
+    let _ = V6;
+}
