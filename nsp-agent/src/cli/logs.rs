@@ -43,7 +43,7 @@ pub(crate) struct Logs {
 impl Logs {
     pub(super) fn run(self) -> Result<(), Failure> {
         // What the agent still holds belongs to the log; without an agent there is none.
-        let _flushed = control::call(&self.socket.control, &Request::Flush);
+        let has_agent = control::call(&self.socket.control, &Request::Flush).is_ok();
         let category = match &self.category {
             Some(text) => Some(category_named(text).ok_or_else(|| Failure {
                 code: 2,
@@ -63,7 +63,14 @@ impl Logs {
         let filter = Filter { category, since };
         let opened =
             if self.follow { Log::follow(&self.log, filter) } else { Log::open(&self.log, filter) };
-        let mut log = opened.map_err(|error| Failure::failed(error.to_string()))?;
+        let mut log = match opened {
+            Ok(log) => log,
+            Err(_) if has_agent && !self.log.exists() => {
+                eprintln!("nsp: no record has been written yet");
+                return Ok(());
+            }
+            Err(error) => return Err(Failure::failed(error.to_string())),
+        };
         let reader = Reader::here();
         let mut out = std::io::stdout().lock();
         let mut show = |record: &AccessRecord| {

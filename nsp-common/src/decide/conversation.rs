@@ -102,7 +102,8 @@ fn rejudge<T: Tables>(
         return (tables.endpoint(&key.remote) & endpoint::RESOLVER != 0).then_some(flow);
     }
     let seat = resource::seat_of(flow.association, flow.opened_by(), tables, generation);
-    let was_tolerated = flow.has(flow_flags::WOULD_DENY) || flow.has(flow_flags::KEPT);
+    let was_kept = flow.has(flow_flags::KEPT);
+    let was_tolerated = was_kept || flow.has(flow_flags::WOULD_DENY);
     let was_alone = flow.reason == Reason::Unassociated as u8;
     flow.flags &=
         !(flow_flags::DENIED | flow_flags::WOULD_DENY | flow_flags::KEPT | flow_flags::ENFORCED);
@@ -130,6 +131,10 @@ fn rejudge<T: Tables>(
     if number != 0 {
         flow.rule = tables.rule_identity(number);
         flow.reason = Reason::Rule as u8;
+        if was_kept && seat.mode as u8 == AccessMode::Enforced as u8 {
+            // The rule did not open it and shall not end it by going.
+            flow.flags |= flow_flags::KEPT;
+        }
         return Some(flow);
     }
     flow.rule = 0;

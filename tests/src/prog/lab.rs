@@ -98,6 +98,8 @@ impl Lab {
     /// Puts a policy in force, with identities of its own; does nothing when it already is.
     pub fn put_in_force(&mut self, text: &str) {
         if self.text != text {
+            // Should the policy be refused, the next one starts from nothing too.
+            self.text.clear();
             self.identities = Identities::default();
             self.apply(text);
         }

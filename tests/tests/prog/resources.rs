@@ -37,7 +37,7 @@ address = "2001:db8:1::1"
 profile = "closed"
 access_mode = "enforced"
 [resource.device]
-interface = "lo"
+interface = "up0"
 profile = "closed"
 access_mode = "enforced"
 [resource.whole-host]
