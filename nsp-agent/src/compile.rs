@@ -16,6 +16,8 @@ pub mod oracle;
 mod ports;
 mod sweep;
 
+use std::collections::HashSet;
+
 use ipnet::IpNet;
 use nsp_common::{
     class::{Cell, Class, PortEntry, flags as class_flags},
@@ -113,13 +115,14 @@ pub fn compile(policy: &Policy, identities: &mut Identities) -> Result<Compiled,
 
     let mut fqdns: Vec<(u32, Fqdn)> = Vec::new();
     let mut names: Vec<u32> = Vec::new();
+    let mut listed = HashSet::new();
     for (index, rule) in rules.iter().enumerate() {
         for fqdn in rule.fqdns {
             let identity = identities.name(fqdn.as_str());
             names.resize(names.len().max(identity as usize + 1), 0);
             let held = names[identity as usize];
             names[identity as usize] = sweep.extend(held, &[index as u32 + 1]);
-            if !fqdns.iter().any(|(known, _)| *known == identity) {
+            if listed.insert(identity) {
                 fqdns.push((identity, fqdn.clone()));
             }
         }

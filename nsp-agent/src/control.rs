@@ -3,17 +3,26 @@
 //! One request a connection, one JSON object a line each way. Root and members of the socket's group
 //! may read; only root may change anything (checked by the peer's credentials, `SO_PEERCRED`).
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
 };
 
 /// Bytes of a request; the longest is a path or two.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
+
+/// Callers at a time; the next ones wait.
+const CONNECTIONS_MAX: usize = 32;
+
+/// How long one call may take, a large apply included.
+const CALL_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long the socket rests when it cannot accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a verb asks.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -63,9 +72,10 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether it changes anything.
-    pub fn is_write(&self) -> bool {
-        !matches!(self, Self::Status | Self::Explain { .. } | Self::Flows | Self::Plan { .. })
+    /// Whether only root may ask: it changes something, or reads a file of the caller's choice with
+    /// the daemon's eyes.
+    pub fn is_for_root(&self) -> bool {
+        !matches!(self, Self::Status | Self::Explain { .. } | Self::Flows)
     }
 }
 
@@ -154,12 +164,23 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 
 /// Serves the socket until the loop is gone.
 pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors, most likely: let others close theirs.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         if calls.is_closed() {
             return;
         }
-        tokio::spawn(answer(stream, calls.clone()));
+        let calls = calls.clone();
+        tokio::spawn(async move {
+            // Whoever is slower than this is not a verb.
+            let _in_time = tokio::time::timeout(CALL_TIME_MAX, answer(stream, calls)).await;
+            drop(place);
+        });
     }
 }
 
@@ -167,8 +188,8 @@ async fn answer(mut stream: UnixStream, calls: mpsc::Sender<Call>) {
     let response = match read(&mut stream).await {
         Ok(request) => {
             let is_root = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0);
-            if request.is_write() && !is_root {
-                Response::Error("only root may change the perimeter".to_owned())
+            if request.is_for_root() && !is_root {
+                Response::Error("only root may ask for this".to_owned())
             } else {
                 let (sender, receiver) = oneshot::channel();
                 match calls.send((request, sender)).await {

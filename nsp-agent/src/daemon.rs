@@ -112,7 +112,15 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     loop {
         let input = tokio::select! {
             Some(call) = calls.recv() => Input::Call(Box::new(call)),
-            Some(change) = host.recv() => Input::Host(change),
+            change = host.recv() => match change {
+                Some(change) => Input::Host(change),
+                None => {
+                    // The kernel's socket failed: listen anew, and read everything again.
+                    tokio::time::sleep(CARE_INTERVAL).await;
+                    host = links::watch().map_err(DaemonError::Host)?;
+                    Input::Host(HostChange::Links)
+                }
+            },
             Some(batch) = batches.recv() => Input::Names(batch),
             Ok(()) = changed(&mut cgroups) => Input::Cgroups,
             () = next_event(&mut ring) => Input::Events,
@@ -138,7 +146,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             }
             Input::Host(change) => agent.host_changed(change).await,
             Input::Names(batch) => agent.learn(&batch),
-            Input::Cgroups => agent.cgroups_changed(&cgroups),
+            Input::Cgroups => agent.cgroups_changed(&cgroups).await,
             Input::Events => {
                 let soon = tokio::time::Instant::now() + DRAIN_DELAY;
                 drain_at = drain_at.min(soon);

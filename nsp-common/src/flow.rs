@@ -81,7 +81,8 @@ pub mod timeout {
     pub const TCP_OPENING_S: u64 = 120;
     /// Both sides have spoken, TCP.
     pub const TCP_ESTABLISHED_S: u64 = 5 * 24 * 3600;
-    /// The other end closed (it may be forged: later segments restore the flow).
+    /// One end closed. The other end's close may be forged: its later segments restore the flow, and
+    /// each packet of a half-closed conversation begins the time anew.
     pub const TCP_CLOSING_S: u64 = 600;
     /// Both ends closed.
     pub const TCP_CLOSED_S: u64 = 120;
@@ -119,7 +120,7 @@ impl Flow {
             timeout::TCP_OPENING_S
         } else if self.has(flags::LOCAL_RST) || self.has(flags::LOCAL_FIN | flags::REMOTE_END) {
             timeout::TCP_CLOSED_S
-        } else if self.has(flags::REMOTE_END) {
+        } else if self.has(flags::REMOTE_END) || self.has(flags::LOCAL_FIN) {
             timeout::TCP_CLOSING_S
         } else {
             timeout::TCP_ESTABLISHED_S
@@ -188,8 +189,6 @@ impl Flow {
                     bits |= flags::LOCAL_RST;
                 } else if packet.tcp_flags & tcp::FIN != 0 {
                     bits |= flags::LOCAL_FIN;
-                } else if !self.has(flags::LOCAL_FIN) {
-                    bits &= !flags::REMOTE_END;
                 }
             }
             Direction::Inbound => {
@@ -208,6 +207,8 @@ impl Flow {
     pub const fn pass_reason(&self) -> Reason {
         if self.reason == Reason::Resolver as u8 {
             Reason::Resolver
+        } else if self.reason == Reason::Metadata as u8 {
+            Reason::Metadata
         } else if self.has(flags::KEPT) {
             Reason::Kept
         } else {

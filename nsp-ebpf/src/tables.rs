@@ -118,6 +118,7 @@ impl<S: Sender> Tables for Live<S> {
             (*flow).flags = judged.flags;
             (*flow).rule = judged.rule;
             (*flow).reason = judged.reason;
+            (*flow).association = judged.association;
             (*flow).generation = judged.generation;
         }
     }

@@ -22,15 +22,15 @@ mod addresses;
 mod case;
 mod judged;
 mod lab;
-
+pub mod model;
 mod policy;
 mod pool;
-
+pub mod random;
 
 pub use self::{
     case::{Case, Hook, TC_DROP, TC_PASS, XDP_DROP, XDP_PASS, everywhere, on},
     judged::{Judged, Recorded},
     lab::{DEVICE, Delta, Lab, Network},
-    pool::Loan,
     policy::{ENFORCED, Generation, MIRROR, OFFICE, compiled, loaded, transition},
+    pool::Loan,
 };

@@ -50,6 +50,11 @@ impl Identities {
         self.cuts.get(&association).copied().unwrap_or(0)
     }
 
+    /// Forgets the instants of strict applies: the clock has begun anew.
+    pub fn forget_cuts(&mut self) {
+        self.cuts.clear();
+    }
+
     /// Ends keeping for what is open now.
     pub fn cut(&mut self, association: u16, now_ns: u64) {
         self.cuts.insert(association, now_ns);

@@ -2,7 +2,8 @@
 
 use nsp_common::generation::{ASSOCIATIONS_MAX, PORT_CLASSES_MAX};
 
-use super::Compiled;
+use super::{BoundResource, Compiled};
+use crate::policy::model::Selector;
 
 /// Address and name classes.
 pub const CLASSES_MAX: usize = 1 << 18;
@@ -14,6 +15,8 @@ pub const ROWS_MAX: usize = 1 << 20;
 pub const RULES_MAX: usize = 1 << 16;
 /// Names.
 pub const NAMES_MAX: usize = 1 << 17;
+/// Selectors by address with port: one a port, for the kernel looks them up exactly.
+pub const SELECTORS_MAX: usize = 1 << 16;
 /// Prefixes after the sweep.
 pub const PREFIXES_MAX: usize = 1 << 21;
 
@@ -53,6 +56,8 @@ pub struct Sizes {
     pub names: usize,
     /// Largest identity of an association, plus one.
     pub associations: usize,
+    /// Selectors by address and port.
+    pub selectors: usize,
 }
 
 impl Sizes {
@@ -67,6 +72,7 @@ impl Sizes {
             rules: compiled.rules.len(),
             names: compiled.names.len(),
             associations: compiled.associations.len(),
+            selectors: compiled.resources.iter().map(selectors).sum(),
         }
     }
 
@@ -83,6 +89,7 @@ impl Sizes {
             rules,
             names,
             associations,
+            selectors,
         } = *self;
         for (table, needed, limit) in [
             ("prefixes", prefixes, PREFIXES_MAX),
@@ -93,6 +100,7 @@ impl Sizes {
             ("rules", rules, RULES_MAX),
             ("names", names, NAMES_MAX),
             ("associations", associations, ASSOCIATIONS_MAX as usize),
+            ("selectors by address and port", selectors, SELECTORS_MAX),
         ] {
             if needed > limit {
                 return Err(BudgetError::new(table, needed, limit));
@@ -109,5 +117,19 @@ impl Sizes {
             + (self.classes + self.cells + self.rows + self.rules + self.names) * 8
             + ASSOCIATIONS_MAX as usize * 16
             + PORT_TABLE
+    }
+}
+
+/// Entries of the selector table that a resource takes, not counting its cgroups.
+fn selectors(resource: &BoundResource) -> usize {
+    match &resource.selector {
+        Selector::Host => 0,
+        Selector::Part(part) if part.address.is_some() => part
+            .ports
+            .iter()
+            .map(|range| usize::from(range.last - range.first) + 1)
+            .sum::<usize>()
+            .max(1),
+        Selector::Part(_) => 1,
     }
 }

@@ -101,7 +101,9 @@ fn bind_part(resource: &BoundResource, part: &Part, host: &Host<'_>, bindings: &
     // A UDP client that is not connected looks like a listener.
     let is_client =
         |it: &Listener| it.protocol == protocol::UDP && host.ephemeral.contains(&it.port);
-    let listeners = host.listeners.iter().filter(|it| it.cgroup.is_some_and(within));
+    // Nothing on loopback is ever judged.
+    let listeners = host.listeners.iter().filter(|it| !it.address.is_loopback());
+    let listeners = listeners.filter(|it| it.cgroup.is_some_and(within));
     for listener in listeners.filter(|it| !is_client(it)) {
         bindings.listeners.insert((listener.protocol, listener.port), association);
     }

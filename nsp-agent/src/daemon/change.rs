@@ -36,12 +36,14 @@ impl Agent {
     /// Compiles and publishes another policy; on any failure the one in force stays.
     pub(super) fn apply(&mut self, loaded: Loaded, strict: bool) -> Result<u32, DaemonError> {
         let mut identities = self.state.identities.clone();
+        let mut compiled = compile::compile(&loaded.policy, &mut identities)?;
         if strict {
-            for (number, _) in self.state.identities.associations() {
-                identities.cut(number, now_ns());
+            let now = now_ns();
+            for resource in &compiled.resources {
+                identities.cut(resource.association, now);
+                compiled.associations[usize::from(resource.association)].cut_before_ns = now;
             }
         }
-        let compiled = compile::compile(&loaded.policy, &mut identities)?;
         let previous_identities = std::mem::replace(&mut self.state.identities, identities);
         let previous_compiled = std::mem::replace(&mut self.compiled, compiled);
         let previous_loaded = std::mem::replace(&mut self.loaded, loaded);

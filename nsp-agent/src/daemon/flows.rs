@@ -86,12 +86,12 @@ impl Agent {
 
     /// Takes out what is over: the programs do not look at it any more, this makes room.
     pub(super) fn expire_flows(&mut self) {
-        let flows = match self.datapath.flows() {
+        let flows = match self.datapath.proven_flows() {
             Ok(flows) => flows,
             Err(error) => return self.complain("conversations are not aged", &error),
         };
         let now = now_ns();
-        for entry in flows.iter().filter(|it| it.is_proven) {
+        for entry in &flows {
             if entry.flow.is_expired(entry.key.protocol, now)
                 && let Err(error) = self.datapath.set_flow(&entry.key, None)
             {

@@ -48,9 +48,14 @@ impl Agent {
     }
 
     /// A unit came or went.
-    pub(super) fn cgroups_changed(&mut self, cgroups: &Option<watch::Receiver<Arc<Tree>>>) {
+    pub(super) async fn cgroups_changed(&mut self, cgroups: &Option<watch::Receiver<Arc<Tree>>>) {
         if let Some(receiver) = cgroups {
             self.tree = Some(receiver.borrow().clone());
+            if self.follows_listeners()
+                && let Ok(listeners) = sockets::listeners().await
+            {
+                self.listeners = listeners;
+            }
             self.rebind();
         }
     }
@@ -74,7 +79,16 @@ impl Agent {
             listeners: &self.listeners,
             ephemeral: sockets::ephemeral_ports().unwrap_or(EPHEMERAL_PORTS),
         };
-        bind::bind(&self.compiled.resources, &host)
+        let mut bindings = bind::bind(&self.compiled.resources, &host);
+        // A port stays its unit's while the unit restarts: between its going and its coming back
+        // nobody else's traffic is on it, and the first packet may be a stranger's.
+        for (key, association) in &self.bindings.listeners {
+            let is_known = self.compiled.resources.iter().any(|it| it.association == *association);
+            if is_known {
+                bindings.listeners.entry(*key).or_insert(*association);
+            }
+        }
+        bindings
     }
 
     /// Brings selectors and listeners of the generation in force up to date.
@@ -83,19 +97,17 @@ impl Agent {
         if bindings == self.bindings {
             return;
         }
-        let before = std::mem::replace(&mut self.bindings, bindings);
+        self.bindings = bindings;
         if let Err(error) = self.datapath.select(&self.bindings.selectors) {
             self.complain("resources are not followed", &error);
         }
-        let gone = before.listeners.keys().filter(|it| !self.bindings.listeners.contains_key(it));
-        for (protocol, port) in gone {
-            let entry = self.compiled.ports[port_index(*protocol, *port)];
-            self.datapath.set_port(*protocol, *port, entry);
-        }
         for ((protocol, port), association) in &self.bindings.listeners {
             let entry = self.compiled.ports[port_index(*protocol, *port)];
-            let entry = PortEntry { association: *association, ..entry };
-            self.datapath.set_port(*protocol, *port, entry);
+            // The policy names this port for a resource: that is more than a unit's listening.
+            if entry.association == 0 {
+                let entry = PortEntry { association: *association, ..entry };
+                self.datapath.set_port(*protocol, *port, entry);
+            }
         }
     }
 
@@ -148,7 +160,13 @@ impl Agent {
             self.complain("the host's network is not followed", &error);
         }
         let wanted = self.wanted();
-        self.attachments.retain(|device| wanted.contains(device));
+        // By index and kind: a device that was renamed is the same device.
+        self.attachments.retain(|device| {
+            let same = |it: &Device| {
+                it.index == device.index && it.has_link_header == device.has_link_header
+            };
+            wanted.iter().any(same)
+        });
         self.cover(&wanted);
     }
 

@@ -1,6 +1,6 @@
 //! Names: the task that resolves them, and the kernel's table of their addresses.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use nsp_common::{address::Address, link::endpoint};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,6 +16,9 @@ use crate::names::{
     table::TableChange,
     task::{self, Inputs},
 };
+
+/// How long `status` waits for the names task.
+const STATUS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The names task's inputs, kept to be changed.
 pub(super) struct NamesHandle {
@@ -48,10 +51,12 @@ impl Agent {
     /// State of the names the agent resolves.
     pub(super) async fn name_status(&self) -> Vec<NameStatus> {
         let (sender, receiver) = oneshot::channel();
-        match self.names.status.send(sender).await {
-            Ok(()) => receiver.await.unwrap_or_default(),
-            Err(_) => Vec::new(),
-        }
+        // The task may be waiting for this loop to take its batches: never wait for it for long.
+        let asked = async {
+            self.names.status.send(sender).await.ok()?;
+            receiver.await.ok()
+        };
+        tokio::time::timeout(STATUS_PATIENCE, asked).await.ok().flatten().unwrap_or_default()
     }
 
     /// Writes new addresses of names into the kernel's table.

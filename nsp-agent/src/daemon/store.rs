@@ -22,6 +22,9 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
     version: u32,
+    /// The boot that the monotonic instants in here belong to.
+    #[serde(default)]
+    boot: String,
     /// The perimeter's GUID, when the policy does not give one.
     pub(super) guid: Option<String>,
     /// Interned identities.
@@ -62,7 +65,14 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
         Err(source) => return Err(StoreError::Io { operation: "read", path, source }),
     };
     match serde_json::from_str::<State>(&text) {
-        Ok(state) if state.version == VERSION => Ok(state),
+        Ok(mut state) if state.version == VERSION => {
+            let boot = boot();
+            if state.boot != boot {
+                state.identities.forget_cuts();
+                state.boot = boot;
+            }
+            Ok(state)
+        }
         _ => {
             let aside = path.with_extension("unreadable");
             tracing::error!(path = %path.display(), aside = %aside.display(), "state cannot be read, set aside");
@@ -77,7 +87,13 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
 }
 
 fn fresh() -> State {
-    State { version: VERSION, ..State::default() }
+    State { version: VERSION, boot: boot(), ..State::default() }
+}
+
+/// The kernel's name for this boot; nothing where it does not say.
+fn boot() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    text.map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
 /// Saves the state.

@@ -84,6 +84,25 @@ fn tightened(before: &Policy, after: &Policy) -> Option<String> {
     if access(after) > access(before) {
         return Some("public_network_access".to_owned());
     }
+    // Trusted peers have no tracked conversations that could be counted.
+    if before.private_prefixes != after.private_prefixes {
+        return Some("[private]".to_owned());
+    }
+    let member = before.members.iter().find(|(name, it)| {
+        after.members.get(*name).is_none_or(|now| now.addresses != it.addresses)
+    });
+    if let Some((name, _)) = member {
+        return Some(format!("member {name}"));
+    }
+    let profile = before.profiles.iter().find(|(name, it)| {
+        after
+            .profiles
+            .get(*name)
+            .is_some_and(|now| (it.private, it.metadata) != (now.private, now.metadata))
+    });
+    if let Some((name, _)) = profile {
+        return Some(format!("profile {name}"));
+    }
     let enforced = |mode: AccessMode| mode == AccessMode::Enforced;
     after.resources.iter().find_map(|(name, resource)| {
         let old = before.resources.get(name);

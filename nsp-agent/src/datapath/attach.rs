@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use aya::programs::{
     ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode,
-    tc::{self, SchedClassifierLink},
+    links::LinkOrder,
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions},
     xdp::XdpLink,
 };
 use aya::util::KernelVersion;
@@ -159,10 +160,15 @@ impl Datapath {
                 self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()?;
             // Before 6.6 there is no tcx, and the classifier needs a qdisc to hang on. That one
             // exists already is what one hopes for; any other failure shows at the attach.
-            if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(6, 6, 0)) {
-                let _exists_already = tc::qdisc_add_clsact(&device.name);
-            }
-            let id = program.attach(&device.name, side)?;
+            let options =
+                if KernelVersion::current().is_ok_and(|it| it < KernelVersion::new(6, 6, 0)) {
+                    let _exists_already = tc::qdisc_add_clsact(&device.name);
+                    TcAttachOptions::Netlink(NlOptions::default())
+                } else {
+                    // First: a program before ours that ends the chain would take packets past us.
+                    TcAttachOptions::TcxOrder(LinkOrder::first())
+                };
+            let id = program.attach_with_options(&device.name, side, options)?;
             program.take_link(id)
         })();
         attached.map_err(|source| DatapathError::Attach {

@@ -154,16 +154,21 @@ impl Datapath {
                 }
             }
             .map_err(failed)?;
+            // What is in the kernel is remembered as it gets there: a failure further on must not
+            // leave trust behind that nobody takes back.
+            live.routes.insert(*prefix, *groups);
         }
-        for prefix in live.routes.keys().filter(|prefix| !wanted.contains_key(prefix)) {
+        let stale: Vec<IpNet> =
+            live.routes.keys().filter(|prefix| !wanted.contains_key(prefix)).copied().collect();
+        for prefix in &stale {
             let length = u32::from(prefix.prefix_len());
             match prefix {
                 IpNet::V4(net) => live.routes_v4.remove(&Key::new(length, net.network().octets())),
                 IpNet::V6(net) => live.routes_v6.remove(&Key::new(length, net.network().octets())),
             }
             .map_err(failed)?;
+            live.routes.remove(prefix);
         }
-        live.routes = wanted;
         Ok(())
     }
 

@@ -22,6 +22,8 @@ pub struct Capacities {
     pub rules: usize,
     /// Names.
     pub names: usize,
+    /// Selectors by address, interface and cgroup.
+    pub selectors: usize,
     /// Conversations both ends of which have spoken, IPv4; a quarter of it for IPv6.
     pub flows: u32,
     /// Access records of one epoch.
@@ -39,6 +41,7 @@ impl Capacities {
             rows: room(sizes.rows, 8192),
             rules: room(sizes.rules, 2048),
             names: room(sizes.names, 2048),
+            selectors: room(sizes.selectors, 2048),
             flows: 1 << 18,
             records: 1 << 14,
         }
@@ -50,7 +53,7 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
     if OBJECT.is_empty() {
         return Err(DatapathError::NoObject);
     }
-    let Capacities { classes, cells, rows, rules, names, flows, records } = *capacities;
+    let Capacities { classes, cells, rows, rules, names, selectors, flows, records } = *capacities;
     let slots = |entries: usize| SLOTS * entries as u32;
     let globals = [classes as u32, cells as u32, rows as u32, rules as u32, names as u32];
     let mut loader = EbpfLoader::new();
@@ -65,6 +68,7 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
         .map_max_entries("ROWS", slots(rows))
         .map_max_entries("RULES", slots(rules))
         .map_max_entries("NAME_CLASSES", slots(names))
+        .map_max_entries("SELECTORS", slots(selectors))
         .map_max_entries("FLOWS_V4", flows)
         .map_max_entries("FLOWS_V6", flows / 4)
         .map_max_entries("RECORDS_EVEN", records)

@@ -126,14 +126,22 @@ impl Datapath {
         self.live.select(slot, &super::live::in_slot(slot, selectors))?;
         for ((protocol, port), association) in listeners {
             let at = port_index(*protocol, *port);
+            if compiled.ports[at].association != 0 {
+                // The policy names this port for a resource: that is more than a unit's listening.
+                continue;
+            }
             let entry = PortEntry { association: *association, ..compiled.ports[at] };
             self.ports.write_into(slot as usize, at, &[entry]);
         }
         let header = Generation { number, ..compiled.header };
         self.generations.write(slot as usize, &[header]);
         self.control.store(0, 0, Current::confirmed(slot as u8).0);
-        self.current = Some((slot, number));
+        let before = self.current.replace((slot, number));
         self.last_number = number;
+        // Selectors of slots that nobody will go back to make room for the next.
+        for old in (1..SLOTS).filter(|it| *it != slot && before.is_none_or(|(was, _)| was != *it)) {
+            self.live.select(old, &[])?;
+        }
         Ok(number)
     }
 
@@ -175,6 +183,7 @@ impl Datapath {
             ("rows", sizes.rows, self.capacities.rows),
             ("rules", sizes.rules, self.capacities.rules),
             ("names", sizes.names, self.capacities.names),
+            ("selectors", sizes.selectors, self.capacities.selectors),
         ] {
             if needed > capacity {
                 return Err(DatapathError::Capacity { table, needed, capacity });

@@ -1,6 +1,6 @@
 //! Reading back: counters, access records, conversations, events.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{collections::HashMap as HashMapOf, io, time::Duration};
 
 use aya::{
     Ebpf,
@@ -17,6 +17,9 @@ use nsp_common::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Datapath, DatapathError, take};
+
+/// Steps of one walk over a table of conversations.
+const WALK_STEPS_MAX: usize = 1 << 19;
 
 /// The exact counters, summed over processors.
 #[derive(Clone, Debug, Default)]
@@ -153,39 +156,49 @@ impl Datapath {
         self.records.events.take().map(Events)
     }
 
-    /// Every tracked conversation.
+    /// Every tracked conversation, as far as a bounded walk sees them: a flood turns the table of
+    /// unproven ones over faster than it can be read.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn flows(&self) -> Result<Vec<FlowEntry>, DatapathError> {
+        let mut found = self.unproven_flows()?;
+        // A conversation that was proven meanwhile is in both: the proven one is newer.
+        found.extend(self.proven_flows()?);
+        let mut by_key: HashMapOf<FlowKey, FlowEntry> = HashMapOf::with_capacity(found.len());
+        for entry in found {
+            by_key.insert(entry.key, entry);
+        }
+        Ok(by_key.into_values().collect())
+    }
+
+    /// The conversations both ends of which are proven.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn proven_flows(&self) -> Result<Vec<FlowEntry>, DatapathError> {
+        self.walk(1)
+    }
+
+    fn unproven_flows(&self) -> Result<Vec<FlowEntry>, DatapathError> {
+        self.walk(0)
+    }
+
+    fn walk(&self, table: usize) -> Result<Vec<FlowEntry>, DatapathError> {
         let failed = |source| DatapathError::Map { operation: "read", map: "FLOWS", source };
-        // An entry that goes while the table is walked restarts the walk: keep each key once.
-        let mut found = BTreeMap::new();
-        let mut keep = |key: FlowKey, flow: Flow, is_proven: bool| {
-            let order = (
-                key.family,
-                key.remote,
-                key.local,
-                key.remote_port,
-                key.local_port,
-                key.protocol,
-                key.scope,
-            );
-            found.insert(order, FlowEntry { key, flow, is_proven });
-        };
-        for (is_proven, map) in [false, true].into_iter().zip(&self.records.flows_v4) {
-            for entry in map.iter() {
-                let (key, flow) = entry.map_err(failed)?;
-                keep(key.long(), flow, is_proven);
-            }
+        let is_proven = table == 1;
+        let mut found = Vec::new();
+        // An entry that goes while the table is walked restarts the walk (kernel map_hash.rst), so
+        // the number of steps needs a bound of its own.
+        for entry in self.records.flows_v4[table].iter().take(WALK_STEPS_MAX) {
+            let (key, flow) = entry.map_err(failed)?;
+            found.push(FlowEntry { key: key.long(), flow, is_proven });
         }
-        for (is_proven, map) in [false, true].into_iter().zip(&self.records.flows_v6) {
-            for entry in map.iter() {
-                let (key, flow) = entry.map_err(failed)?;
-                keep(key, flow, is_proven);
-            }
+        for entry in self.records.flows_v6[table].iter().take(WALK_STEPS_MAX) {
+            let (key, flow) = entry.map_err(failed)?;
+            found.push(FlowEntry { key, flow, is_proven });
         }
-        Ok(found.into_values().collect())
+        Ok(found)
     }
 
     /// Writes a conversation, or takes it out.

@@ -49,6 +49,15 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
             Step::Undecided
         };
     };
+    if !is_error
+        && packet.way() == Direction::Outbound
+        && packet.is_syn_ack()
+        && flow.opened_by() == Direction::Inbound
+    {
+        // The answer to a SYN that asked anew: what an earlier conversation of the same ports was
+        // allowed, or denied, does not count.
+        return Step::Undecided;
+    }
     let mut decision = standing(&flow);
     if !is_error {
         decision.flow = FlowAction::Touch;
@@ -101,7 +110,15 @@ fn rejudge<T: Tables>(
         // A resolver that is trusted no more is an ordinary peer: forget what it was.
         return (tables.endpoint(&key.remote) & endpoint::RESOLVER != 0).then_some(flow);
     }
-    let seat = resource::seat_of(flow.association, flow.opened_by(), tables, generation);
+    let mut seat = resource::seat_of(flow.association, flow.opened_by(), tables, generation);
+    if seat.association == 0 {
+        // Its resource is gone, or there was none: another may cover it now.
+        let number = resource::of_key(key, flow.opened_by(), flow.ifindex, tables, generation);
+        seat = resource::seat_of(number, flow.opened_by(), tables, generation);
+        if seat.association != 0 {
+            flow.association = seat.association;
+        }
+    }
     let was_kept = flow.has(flow_flags::KEPT);
     let was_tolerated = was_kept || flow.has(flow_flags::WOULD_DENY);
     let was_alone = flow.reason == Reason::Unassociated as u8;
@@ -110,12 +127,16 @@ fn rejudge<T: Tables>(
     if seat.mode as u8 == AccessMode::Enforced as u8 {
         flow.flags |= flow_flags::ENFORCED;
     }
+    flow.rule = 0;
     if seat.association == 0 {
         if generation.public_access == PublicAccess::Enabled as u8 {
             flow.reason = Reason::Unassociated as u8;
             return Some(flow);
         }
         return Some(hold(flow, seat.mode, 0, true));
+    }
+    if flow.reason == Reason::Metadata as u8 && !seat.metadata_denied {
+        return Some(flow);
     }
     let service_port = match flow.opened_by() {
         Direction::Inbound => key.local_port,
@@ -137,7 +158,6 @@ fn rejudge<T: Tables>(
         }
         return Some(flow);
     }
-    flow.rule = 0;
     let cut_before_ns = tables.association(flow.association).cut_before_ns;
     Some(hold(flow, seat.mode, cut_before_ns, was_tolerated || was_alone))
 }

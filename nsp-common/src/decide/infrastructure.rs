@@ -4,9 +4,12 @@ use super::{Decision, FlowAction, Seat, Step, Tables};
 use crate::{
     address::Family,
     link::endpoint,
-    net::{icmp::v6, protocol},
+    net::{
+        icmp::v6,
+        protocol::{self, tcp},
+    },
     packet::{Packet, flags},
-    verdict::{Direction, Reason, TrafficClass},
+    verdict::{Direction, Reason, TrafficClass, Verdict},
 };
 
 const DNS: u16 = 53;
@@ -133,11 +136,17 @@ pub(super) fn metadata(packet: &Packet, seat: &Seat) -> Option<Decision> {
     {
         return None;
     }
-    if seat.metadata_denied {
-        return Some(Decision::refuse(Reason::MetadataDenied, TrafficClass::Private, seat));
+    let mut decision = if seat.metadata_denied {
+        Decision::refuse(Reason::MetadataDenied, TrafficClass::Private, seat)
+    } else {
+        let mut decision = Decision::pass(Reason::Metadata, TrafficClass::Public, seat.opener);
+        decision.association = seat.association;
+        decision.mode = seat.mode;
+        decision
+    };
+    // The endpoint need not be a trusted peer, so its answers need a conversation.
+    if matches!(decision.verdict, Verdict::Pass) && packet.tcp_flags & tcp::RST == 0 {
+        decision.flow = FlowAction::Open;
     }
-    let mut decision = Decision::pass(Reason::Metadata, TrafficClass::Public, seat.opener);
-    decision.association = seat.association;
-    decision.mode = seat.mode;
     Some(decision)
 }

@@ -2,6 +2,7 @@
 
 use super::Tables;
 use crate::{
+    flow::FlowKey,
     generation::{Generation, PublicAccess, association, flags as generation_flags},
     net::{
         icmp,
@@ -37,7 +38,11 @@ pub(super) fn seat<T: Tables>(packet: &Packet, tables: &T, generation: &Generati
     let (opener, number) = match packet.way() {
         Direction::Inbound => (Direction::Inbound, inbound(packet, tables, generation)),
         Direction::Outbound => {
-            let listening = listening(packet, tables, generation);
+            let listening = if packet.has(flags::PORTS) {
+                listening(&packet.key, tables, generation)
+            } else {
+                0
+            };
             if is_answer(packet, listening != 0) {
                 (Direction::Inbound, inbound(packet, tables, generation))
             } else {
@@ -83,41 +88,72 @@ pub(super) fn seat_of<T: Tables>(
     }
 }
 
-/// The association that listens on the packet's local port, address and port before port alone.
+/// The resource that a conversation concerns, by its key: for one whose own resource is gone. The
+/// sender's cgroup is not asked for again.
 #[inline(always)]
-fn listening<T: Tables>(packet: &Packet, tables: &T, generation: &Generation) -> u16 {
-    if !packet.has(flags::PORTS) {
-        return 0;
+pub(super) fn of_key<T: Tables>(
+    key: &FlowKey,
+    opener: Direction,
+    ifindex: u32,
+    tables: &T,
+    generation: &Generation,
+) -> u16 {
+    let listening = match key.protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => listening(key, tables, generation),
+        _ => 0,
+    };
+    match opener {
+        Direction::Inbound => by_place(listening, key, ifindex, tables, generation),
+        Direction::Outbound if listening != 0 => listening,
+        Direction::Outbound => generation.host,
     }
+}
+
+/// The association that listens on the local port, address and port before port alone.
+#[inline(always)]
+fn listening<T: Tables>(key: &FlowKey, tables: &T, generation: &Generation) -> u16 {
     if generation.has(generation_flags::BY_ADDRESS) {
         let number = tables.select(&Selector::address_port(
             tables.slot(),
-            &packet.key.local,
-            packet.key.protocol,
-            packet.key.local_port,
+            &key.local,
+            key.protocol,
+            key.local_port,
         ));
         if number != 0 {
             return number;
         }
     }
-    tables.port(packet.key.protocol, packet.key.local_port).association
+    tables.port(key.protocol, key.local_port).association
 }
 
 /// Inbound: the most specific of ports with address, ports, address, interface, host.
 #[inline(always)]
 fn inbound<T: Tables>(packet: &Packet, tables: &T, generation: &Generation) -> u16 {
-    let number = listening(packet, tables, generation);
-    if number != 0 {
-        return number;
+    let listening =
+        if packet.has(flags::PORTS) { listening(&packet.key, tables, generation) } else { 0 };
+    by_place(listening, &packet.key, packet.ifindex, tables, generation)
+}
+
+/// A listener, or the resource that the address, the device or the host is.
+#[inline(always)]
+fn by_place<T: Tables>(
+    listening: u16,
+    key: &FlowKey,
+    ifindex: u32,
+    tables: &T,
+    generation: &Generation,
+) -> u16 {
+    if listening != 0 {
+        return listening;
     }
     if generation.has(generation_flags::BY_ADDRESS) {
-        let number = tables.select(&Selector::address(tables.slot(), &packet.key.local));
+        let number = tables.select(&Selector::address(tables.slot(), &key.local));
         if number != 0 {
             return number;
         }
     }
     if generation.has(generation_flags::BY_INTERFACE) {
-        let number = tables.select(&Selector::interface(tables.slot(), packet.ifindex));
+        let number = tables.select(&Selector::interface(tables.slot(), ifindex));
         if number != 0 {
             return number;
         }
@@ -146,8 +182,18 @@ fn is_answer(packet: &Packet, listening: bool) -> bool {
             !packet.is_bare_syn()
                 && (listening || packet.is_syn_ack() || packet.tcp_flags & tcp::RST != 0)
         }
-        protocol::ICMP => packet.icmp_type == icmp::v4::ECHO_REPLY,
-        protocol::ICMPV6 => packet.icmp_type == icmp::v6::ECHO_REPLY,
+        protocol::ICMP | protocol::ICMPV6 => is_echo_reply(packet),
         _ => listening,
     }
+}
+
+/// Whether the packet is an echo reply. One whose type was not read has the number of IPv4's.
+#[inline(always)]
+pub(super) fn is_echo_reply(packet: &Packet) -> bool {
+    packet.has(flags::KEYED)
+        && match packet.key.protocol {
+            protocol::ICMP => packet.icmp_type == icmp::v4::ECHO_REPLY,
+            protocol::ICMPV6 => packet.icmp_type == icmp::v6::ECHO_REPLY,
+            _ => false,
+        }
 }

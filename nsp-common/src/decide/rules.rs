@@ -1,6 +1,6 @@
 //! Steps 8 and 9: a public peer against the access rules of the resource's profile.
 
-use super::{Decision, FlowAction, Seat, Tables};
+use super::{Decision, FlowAction, Seat, Tables, resource};
 use crate::{
     address::Family,
     class::{self, RuleNumber},
@@ -23,7 +23,9 @@ pub(super) fn judge<T: Tables>(
     if packet.has_bad_tcp_flags() {
         return Decision::refuse(Reason::BadTcpFlags, TrafficClass::Public, seat);
     }
-    if packet.way() == Direction::Inbound && packet.is_syn_ack() {
+    // Only the side that opens is judged: what answers follows its conversation or nothing.
+    let answers = packet.is_syn_ack() || resource::is_echo_reply(packet);
+    if packet.way() == Direction::Inbound && answers {
         return Decision::refuse(Reason::NoFlow, TrafficClass::Public, seat);
     }
     if seat.association == 0 {

@@ -45,9 +45,12 @@ pub fn parse<B: Bytes + ?Sized>(
     }
     let available = bytes.length().saturating_sub(offset);
     let mut total = u32::from(be16(header[2], header[3]));
-    if total == 0 && packet.flags & flags::LENGTH_FROM_BUFFER != 0 {
-        // Our own BIG TCP: longer than the field holds, the device cuts it up (kernel
-        // include/net/ip.h, iph_totlen).
+    if total == 0
+        && packet.flags & flags::LENGTH_FROM_BUFFER != 0
+        && available > u32::from(u16::MAX)
+    {
+        // BIG TCP, made by this host's stack (segmentation or GRO): longer than the field holds
+        // (kernel include/net/ip.h, iph_totlen). On the wire a zero is a lie.
         total = available;
     }
     if total < header_length || total > available {
@@ -86,7 +89,7 @@ fn source_routed<B: Bytes + ?Sized>(bytes: &B, start: u32, end: u32) -> bool {
             OPTION_LSRR | OPTION_SSRR => return true,
             _ => {
                 let Some([size]) = bytes.read::<1>(start + at + 1) else { return true };
-                if size < 2 {
+                if size < 2 || at + u32::from(size) > length {
                     return true;
                 }
                 at = bytes.forget(at + u32::from(size));

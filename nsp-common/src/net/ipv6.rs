@@ -50,8 +50,11 @@ pub fn parse<B: Bytes + ?Sized>(
     }
     let available = bytes.length().saturating_sub(offset + 40);
     let mut payload = u32::from(be16(header[4], header[5]));
-    if payload == 0 && packet.flags & flags::LENGTH_FROM_BUFFER != 0 {
-        // Our own BIG TCP: the stack inserts a jumbo option and takes it off before the wire.
+    if payload == 0
+        && packet.flags & flags::LENGTH_FROM_BUFFER != 0
+        && available > u32::from(u16::MAX)
+    {
+        // BIG TCP, made by this host's stack, with or without a jumbo option.
         payload = available;
     }
     if payload > available {

@@ -115,7 +115,9 @@ impl FragmentKey {
             remote: packet.key.remote,
             local: packet.key.local,
             id: packet.fragment_id,
-            protocol: u32::from(packet.key.protocol),
+            // RFC 8200 identifies a datagram by addresses and identification; what a later fragment's
+            // header names is not what the head came to.
+            protocol: if packet.key.is_v4() { u32::from(packet.key.protocol) } else { 0 },
         }
     }
 }

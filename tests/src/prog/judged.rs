@@ -109,13 +109,13 @@ impl Judged<'_> {
     ) -> Option<Recorded> {
         let what = &self.what;
         let counted = (1, self.length);
-        let mut expected =
-            Delta::from([(reason_name(reason, self.direction, verdict), counted)]);
+        let mut expected = Delta::from([(reason_name(reason, self.direction, verdict), counted)]);
         if category != Category::None {
             expected.insert(category_name(category), counted);
         }
         assert_eq!(
-            self.delta, expected,
+            self.delta,
+            expected,
             "{what} {:?}: counters changed (left), should have (right)",
             self.addresses.map(|(source, destination)| (source.octets, destination.octets)),
         );

@@ -1,6 +1,11 @@
 //! Every packet is counted once, and every counted packet is in the log or counted as lost.
 
-use std::{fs, net::{Ipv6Addr, SocketAddr}, thread, time::Duration};
+use std::{
+    fs,
+    net::{Ipv6Addr, SocketAddr},
+    thread,
+    time::Duration,
+};
 
 use nsp_tests::{
     agent::Agent,
@@ -103,7 +108,7 @@ fn flood_beyond_the_tables_is_counted_where_it_is_lost() {
     let to = SocketAddr::new(Party::Server.address(BOTH[1]), SYSLOG);
     let answered = udp_exchange(world.host(Party::Office), from, to, b"hello", service::PATIENCE);
     assert_eq!(answered, Outcome::Answered);
-    seen::record(&agent, json!({"SourceIpAddress": from.ip(), "Packets": 2}));
+    seen::record(&agent, &json!({"SourceIpAddress": from.ip(), "Packets": 2}));
     assert_eq!(seen::number(&seen::status(&agent)["counters"]["lostRecords"]), lost);
 }
 
@@ -119,9 +124,9 @@ fn send_from_as_many_networks(world: &World, networks: u16) {
             thread::sleep(Duration::from_millis(1));
         }
     }
-    let dropped = world.router().enter(|| {
-        fs::read_to_string("/proc/thread-self/net/dev").expect("every namespace has it")
-    });
+    let dropped = world
+        .router()
+        .enter(|| fs::read_to_string("/proc/thread-self/net/dev").expect("every namespace has it"));
     let line = dropped.lines().find(|line| line.trim_start().starts_with("to-server:"));
     let column = line.and_then(|line| line.split_whitespace().nth(12));
     assert_eq!(column, Some("0"), "frames were dropped on the cable:\n{dropped}");

@@ -1,7 +1,7 @@
 //! A policy takes the place of another while connections are open.
 
 use std::{
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -12,9 +12,9 @@ use nsp_tests::{
     deadline::Deadline,
     netns::World,
     packet::{BOTH, Family, Party},
-    sockets::{Outcome, still_echoes, tcp_counters},
+    sockets::{Outcome, still_echoes, tcp_counters, tcp_open},
 };
-use rustix::process::Signal;
+use rustix::{net::sockopt, process::Signal};
 use serde_json::{Value, json};
 
 use crate::{outbound::assert_denied, seen, service};
@@ -103,7 +103,7 @@ fn equivalent_policy_costs_live_connections_no_segment() {
     assert_eq!(generation(&agent), 1 + APPLIES as u64);
     let again: u32 = streams.iter().map(|it| tcp_counters(it).retransmitted_total).sum();
     assert_eq!(again, 0, "segments were sent again");
-    seen::no_record(&agent, json!({"ResultAction": "Denied"}));
+    seen::no_record(&agent, &json!({"ResultAction": "Denied"}));
 }
 
 #[test]
@@ -118,11 +118,14 @@ fn withdrawn_rule_cuts_its_conversation_at_the_next_packet() {
     for (family, stream) in BOTH.into_iter().zip(&streams) {
         assert!(!still_echoes(stream), "{family:?} goes on without its rule");
         assert_eq!(world.connect(Party::Office, family, POSTGRES), Outcome::TimedOut);
-        seen::record(&agent, json!({
-            "Category": "NspPublicInboundPerimeterRulesDenied",
-            "SourceIpAddress": Party::Office.address(family),
-            "Reason": "rule withdrawn",
-        }));
+        seen::record(
+            &agent,
+            &json!({
+                "Category": "NspPublicInboundPerimeterRulesDenied",
+                "SourceIpAddress": Party::Office.address(family),
+                "Reason": "rule withdrawn",
+            }),
+        );
     }
     // The policy decides, the flow is a cache: with the rule back the conversation goes on.
     apply(&agent, &policy("enforced", OFFICE));
@@ -166,11 +169,14 @@ fn enforcing_keeps_live_conversations_and_refuses_new_ones_until_they_are_cut() 
     assert!(!strangers.iter().any(still_echoes), "cut is cut");
     assert!(still_echoes(&office), "what a rule allows is not kept and not cut");
     for family in BOTH {
-        seen::record(&agent, json!({
-            "SourceIpAddress": Party::Stranger.address(family),
-            "Reason": "conversation cut",
-            "ResultAction": "Denied",
-        }));
+        seen::record(
+            &agent,
+            &json!({
+                "SourceIpAddress": Party::Stranger.address(family),
+                "Reason": "conversation cut",
+                "ResultAction": "Denied",
+            }),
+        );
     }
     assert_eq!(flows(&agent, "kept"), [] as [Value; 0]);
 }
@@ -225,8 +231,8 @@ fn hangup_signal_applies_the_file_and_saving_it_does_not() {
     assert_eq!(world.connect(Party::Stranger, Family::V4, POSTGRES), Outcome::Connected);
     assert_eq!(generation(&agent), 1);
     agent.process().signal(Signal::HUP);
-    let applied = Deadline::after(Duration::from_secs(2))
-        .poll(|| (generation(&agent) == 2).then_some(()));
+    let applied =
+        Deadline::after(Duration::from_secs(2)).poll(|| (generation(&agent) == 2).then_some(()));
     assert!(applied.is_some(), "{}", agent.stderr());
     for family in BOTH {
         assert_eq!(world.connect(Party::Stranger, family, POSTGRES), Outcome::TimedOut);
@@ -277,7 +283,10 @@ fn mode_is_changed_and_changed_back() {
     }
     let unknown = agent.nsp(&["mode", "postgras", "enforced"]);
     assert_eq!(unknown.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&unknown.stderr).contains("postgres"), "it names those there are");
+    assert!(
+        String::from_utf8_lossy(&unknown.stderr).contains("postgres"),
+        "it names those there are"
+    );
 }
 
 #[test]
@@ -318,6 +327,47 @@ fn detach_leaves_the_host_as_it_was() {
     let ended = agent.process().wait(Duration::from_secs(5));
     assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
     for family in BOTH {
+        assert_eq!(world.connect(Party::Stranger, family, POSTGRES), Outcome::Connected);
+    }
+}
+
+#[test]
+fn new_connection_does_not_ride_on_a_kept_one() {
+    const SOURCE: u16 = 40001;
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let agent = Agent::builder(world.server()).policy(&policy("transition", OFFICE)).start();
+    let open = |family| {
+        let from = SocketAddr::new(Party::Stranger.address(family), SOURCE);
+        let to = SocketAddr::new(Party::Server.address(family), POSTGRES);
+        tcp_open(world.host(Party::Stranger), from, to, service::PATIENCE)
+    };
+    let streams = BOTH.map(|family| open(family).expect("it is only watched"));
+    apply(&agent, &policy("enforced", OFFICE));
+    assert!(streams.iter().all(still_echoes));
+    for stream in streams {
+        // Ends with a RST: the port can be used again at once.
+        sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("an open socket");
+    }
+    for family in BOTH {
+        let again = open(family).map(|_| ());
+        assert_eq!(again, Err(Outcome::TimedOut), "{family:?}: the same ports, a new connection");
+    }
+}
+
+#[test]
+fn conversations_with_one_peer_can_be_cut() {
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let agent = Agent::builder(world.server()).policy(&policy("transition", OFFICE)).start();
+    for family in BOTH {
+        let stranger = service::open(&world, Party::Stranger, family, POSTGRES);
+        let office = service::open(&world, Party::Office, family, POSTGRES);
+        assert!(still_echoes(&stranger) && still_echoes(&office));
+        let peer = Party::Stranger.address(family).to_string();
+        assert_eq!(agent.nsp_ok(&["flows", "cut", &peer]), "1 conversations cut\n");
+        assert!(!still_echoes(&stranger), "cut, though nothing is enforced");
+        assert!(still_echoes(&office), "somebody else's goes on");
         assert_eq!(world.connect(Party::Stranger, family, POSTGRES), Outcome::Connected);
     }
 }

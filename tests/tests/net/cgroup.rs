@@ -58,8 +58,8 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // A process that has just ended is still in it for a moment.
-        let removed = Deadline::after(Duration::from_secs(2))
-            .poll(|| fs::remove_dir(&self.path).ok());
+        let removed =
+            Deadline::after(Duration::from_secs(2)).poll(|| fs::remove_dir(&self.path).ok());
         if removed.is_none() {
             eprintln!("{} stays behind", self.path.display());
         }

@@ -53,31 +53,35 @@ fn traffic(world: &World) {
 }
 
 #[test]
-fn program_attached_behind_sees_what_passes_and_only_that() {
+fn program_that_was_there_before_sees_what_passes_and_only_that() {
     let world = world();
     let _services =
         [Party::Server, Party::Office].map(|party| service::tcp(world.host(party), SERVICE));
-    let _judge = Agent::builder(world.server()).policy(JUDGE).start();
-    // A second agent stands for any other program at TC, in both directions.
+    // An agent of its own stands for any other program at TC, in both directions. It is there
+    // first, and yet the perimeter is asked before it.
     let observer = Agent::builder(world.server())
         .policy(OBSERVER)
         .argument("--xdp-mode")
         .argument("off")
         .start();
+    let _judge = Agent::builder(world.server()).policy(JUDGE).start();
     traffic(&world);
     for family in BOTH {
         let (server, office) = (Party::Server.address(family), Party::Office.address(family));
         for (source, destination) in [(office, server), (server, office)] {
-            seen::record(&observer, json!({
-                "SourceIpAddress": source,
-                "DestinationIpAddress": destination,
-                "DestinationPort": SERVICE,
-                "ResultAction": "Approved",
-            }));
+            seen::record(
+                &observer,
+                &json!({
+                    "SourceIpAddress": source,
+                    "DestinationIpAddress": destination,
+                    "DestinationPort": SERVICE,
+                    "ResultAction": "Approved",
+                }),
+            );
         }
         let stranger = Party::Stranger.address(family);
-        seen::no_record(&observer, json!({"SourceIpAddress": stranger}));
-        seen::no_record(&observer, json!({"DestinationIpAddress": stranger}));
+        seen::no_record(&observer, &json!({"SourceIpAddress": stranger}));
+        seen::no_record(&observer, &json!({"DestinationIpAddress": stranger}));
     }
 }
 
@@ -87,8 +91,10 @@ fn host_firewall_and_queue_see_what_passes_and_only_that() {
     let server = world.server();
     let _services =
         [Party::Server, Party::Office].map(|party| service::tcp(world.host(party), SERVICE));
-    run(&world, Command::new("nft").arg(
-        "table netdev own {
+    run(
+        &world,
+        Command::new("nft").arg(
+            "table netdev own {
             counter office {}
             counter stranger {}
             chain ingress {
@@ -99,7 +105,8 @@ fn host_firewall_and_queue_see_what_passes_and_only_that() {
                 ip6 saddr 2001:db8:5::/48 counter name stranger
             }
         }",
-    ));
+        ),
+    );
     run(&world, Command::new("tc").args(["qdisc", "add", "dev", "up0", "root", "pfifo"]));
     let stranger_counted = || {
         let said = run(&world, Command::new("nft").args(["list", "counters"]));
@@ -113,7 +120,7 @@ fn host_firewall_and_queue_see_what_passes_and_only_that() {
             Agent::builder(server).policy(JUDGE).argument("--xdp-mode").argument(mode).start();
         traffic(&world);
         assert_eq!(stranger_counted(), 0, "{mode}: dropped before the host's firewall");
-        let leaked = tap.count(service::PATIENCE / 10, |frame| to_stranger(frame));
+        let leaked = tap.count(service::PATIENCE / 10, to_stranger);
         assert_eq!(leaked, 0, "{mode}: dropped before the wire");
         assert!(seen::packets(&agent, "no rule", "Outbound", "deny") > 0);
     }

@@ -60,28 +60,30 @@ fn covered(agent: &Agent, name: &str) -> Value {
 fn interface_that_matches_the_pattern_is_covered_when_it_comes() {
     let mut world = World::builder().clients(&[]).build();
     let _postgres = service::tcp(world.server(), SERVICE);
-    let mut agent =
-        Agent::builder(world.server()).interfaces(&["up*"]).policy(POLICY).start();
+    let mut agent = Agent::builder(world.server()).interfaces(&["up*"]).policy(POLICY).start();
     let sandbox = world.sandbox();
     sandbox.add_host("late");
     sandbox.connect(("server", "up1"), ("late", "eth0"));
     assert_eq!(covered(&agent, "up1"), "xdp native");
     address_late(sandbox.host("server"), "up1");
     let (v4, v6) = (Party::Stranger.v4(), Party::Stranger.v6());
-    sandbox.host("late").ip(&format!(
-        "address add {v4}/24 dev eth0\naddress add {v6}/64 dev eth0 nodad\n"
-    ));
+    sandbox
+        .host("late")
+        .ip(&format!("address add {v4}/24 dev eth0\naddress add {v6}/64 dev eth0 nodad\n"));
     sandbox.settle();
     for (family, to) in BOTH.into_iter().zip(LATE) {
         let from = SocketAddr::new(Party::Stranger.address(family), 0);
         let to = SocketAddr::new(to.parse().expect("an address"), SERVICE);
         let late = sandbox.host("late");
         assert_eq!(tcp_connect(late, from, to, service::PATIENCE), Outcome::TimedOut);
-        seen::record(&agent, json!({
-            "Category": "NspPublicInboundPerimeterRulesDenied",
-            "SourceIpAddress": from.ip(),
-            "Interface": "up1",
-        }));
+        seen::record(
+            &agent,
+            &json!({
+                "Category": "NspPublicInboundPerimeterRulesDenied",
+                "SourceIpAddress": from.ip(),
+                "Interface": "up1",
+            }),
+        );
     }
     sandbox.host("server").ip("link del up1");
     let gone = Deadline::after(Duration::from_secs(1))
@@ -97,17 +99,18 @@ fn tun_device_is_judged_without_a_link_header() {
     let server = world.server();
     let _postgres = service::tcp(server, SERVICE);
     let _other = service::tcp(server, 22);
-    let agent =
-        Agent::builder(server).interfaces(&["up0", "tun*"]).policy(POLICY).start();
+    let agent = Agent::builder(server).interfaces(&["up0", "tun*"]).policy(POLICY).start();
     let mut tun = Tun::new(server, "tun0");
     address_late(server, "tun0");
     server.ip("route add 203.0.113.0/24 dev tun0\nroute add 2001:db8:100::/40 dev tun0");
     assert_eq!(covered(&agent, "tun0"), "tc");
     // The agent follows routes as well; the verdicts here do not depend on them.
     for family in BOTH {
-        for (party, port, answered) in
-            [(Party::Office, SERVICE, true), (Party::Stranger, SERVICE, false), (Party::Stranger, 22, true)]
-        {
+        for (party, port, answered) in [
+            (Party::Office, SERVICE, true),
+            (Party::Stranger, SERVICE, false),
+            (Party::Stranger, 22, true),
+        ] {
             let ip = family.ip(party, (LATE[0], LATE[1]));
             tun.send(ip / tcp(40001, port).syn());
             let is_syn_ack = |packet: &[u8]| {
@@ -122,12 +125,15 @@ fn tun_device_is_judged_without_a_link_header() {
             assert_eq!(answer.is_some(), answered, "{party:?} {family:?} {port}");
         }
         for (party, action) in [(Party::Office, "Approved"), (Party::Stranger, "Denied")] {
-            seen::record(&agent, json!({
-                "SourceIpAddress": party.address(family),
-                "DestinationPort": SERVICE,
-                "ResultAction": action,
-                "Interface": "tun0",
-            }));
+            seen::record(
+                &agent,
+                &json!({
+                    "SourceIpAddress": party.address(family),
+                    "DestinationPort": SERVICE,
+                    "ResultAction": action,
+                    "Interface": "tun0",
+                }),
+            );
         }
     }
 }

@@ -61,14 +61,17 @@ fn echo_goes_where_the_rules_let_it_and_its_answer_comes_back() {
             (server, office, "Approved"),
             (server, stranger, "Denied"),
         ] {
-            seen::record(&agent, json!({
-                "SourceIpAddress": source,
-                "DestinationIpAddress": destination,
-                "SourceProtocol": protocol,
-                "SourcePort": null,
-                "DestinationPort": null,
-                "ResultAction": action,
-            }));
+            seen::record(
+                &agent,
+                &json!({
+                    "SourceIpAddress": source,
+                    "DestinationIpAddress": destination,
+                    "SourceProtocol": protocol,
+                    "SourcePort": null,
+                    "DestinationPort": null,
+                    "ResultAction": action,
+                }),
+            );
         }
     }
 }
@@ -78,11 +81,9 @@ fn transfer_goes_on_over_a_narrow_link() {
     const CHUNK: [u8; 4000] = [b'x'; 4000];
     let world = world();
     let _service = service::tcp(world.server(), SERVICE);
-    world.router().ip(
-        "route replace 203.0.113.0/24 dev to-office mtu 1300\n\
+    world.router().ip("route replace 203.0.113.0/24 dev to-office mtu 1300\n\
          route del 2001:db8:100::/64 dev to-office\n\
-         route add 2001:db8:100::/64 dev to-office mtu 1300\n",
-    );
+         route add 2001:db8:100::/64 dev to-office mtu 1300\n");
     let agent = Agent::builder(world.server()).policy(POLICY).start();
     for family in BOTH {
         let mut stream = service::open(&world, Party::Office, family, SERVICE);
@@ -99,7 +100,7 @@ fn transfer_goes_on_over_a_narrow_link() {
     }
     let about = "ICMP error about an open conversation";
     assert!(seen::packets(&agent, about, "Inbound", "allow") >= 2);
-    seen::no_record(&agent, json!({"ResultAction": "Denied"}));
+    seen::no_record(&agent, &json!({"ResultAction": "Denied"}));
 }
 
 #[test]
@@ -115,7 +116,7 @@ fn neighbours_are_found_again() {
     assert!(seen::packets(&agent, "neighbour discovery", "Inbound", "allow") > 0);
     assert!(seen::packets(&agent, "neighbour discovery", "Outbound", "allow") > 0);
     assert!(seen::packets(&agent, "not IP", "Inbound", "allow") > 0, "ARP");
-    seen::no_record(&agent, json!({"ResultAction": "Denied"}));
+    seen::no_record(&agent, &json!({"ResultAction": "Denied"}));
 }
 
 #[test]

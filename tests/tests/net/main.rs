@@ -17,6 +17,7 @@ mod infrastructure;
 mod modes;
 mod names;
 mod outbound;
+mod perimeter;
 mod seen;
 mod service;
 mod tun;

@@ -33,8 +33,7 @@ const POLICY: &str = r#"
 #[test]
 fn every_mode_gives_the_same_verdicts() {
     const TRIAL: u16 = 8000;
-    let world =
-        World::builder().clients(&[Party::Office, Party::Stranger, Party::Member]).build();
+    let world = World::builder().clients(&[Party::Office, Party::Stranger, Party::Member]).build();
     let _services = [
         service::tcp(world.server(), SERVICE),
         service::tcp(world.server(), TRIAL),
@@ -66,11 +65,14 @@ fn every_mode_gives_the_same_verdicts() {
             ] {
                 let met = world.connect(party, family, port);
                 assert_eq!(met, outcome, "--xdp-mode {mode}: {party:?} {family:?} {port}");
-                seen::record(&agent, json!({
-                    "Category": format!("Nsp{category}"),
-                    "SourceIpAddress": party.address(family),
-                    "DestinationPort": port,
-                }));
+                seen::record(
+                    &agent,
+                    &json!({
+                        "Category": format!("Nsp{category}"),
+                        "SourceIpAddress": party.address(family),
+                        "DestinationPort": port,
+                    }),
+                );
             }
             let out = service::connect_out(&world, Party::Office, family, SERVICE);
             assert_eq!(out, Outcome::Connected, "--xdp-mode {mode}");

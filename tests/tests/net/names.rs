@@ -41,9 +41,8 @@ impl Dns {
     fn at(world: &World, party: Party) -> Self {
         let directory = tempfile::tempdir().expect("the temporary directory is writable");
         let names = [("vault.example.com", Party::Office), ("other.example.com", Party::Stranger)];
-        let records = names.map(|(name, party)| {
-            format!("--host-record={name},{},{},2", party.v4(), party.v6())
-        });
+        let records = names
+            .map(|(name, party)| format!("--host-record={name},{},{},2", party.v4(), party.v6()));
         let mut command = Command::new("dnsmasq");
         command
             .args(["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null"])
@@ -91,8 +90,7 @@ fn learned(agent: &Agent) {
 }
 
 fn name_decides(resolver: Party) {
-    let world =
-        World::builder().clients(&[Party::Office, Party::Stranger, Party::Private]).build();
+    let world = World::builder().clients(&[Party::Office, Party::Stranger, Party::Private]).build();
     let _office = service::tcp(world.host(Party::Office), HTTPS);
     let _other_port = service::tcp(world.host(Party::Office), 8443);
     let _stranger = service::tcp(world.host(Party::Stranger), HTTPS);
@@ -102,21 +100,27 @@ fn name_decides(resolver: Party) {
     for family in BOTH {
         let reached = service::connect_out(&world, Party::Office, family, HTTPS);
         assert_eq!(reached, Outcome::Connected);
-        seen::record(&agent, json!({
-            "Category": "NspPublicOutboundPerimeterRulesAllowed",
-            "DestinationIpAddress": Party::Office.address(family),
-            "DestinationFqdn": "vault.example.com",
-            "MatchedRule": {"accessRule": "vault"},
-            "Reason": "access rule",
-        }));
+        seen::record(
+            &agent,
+            &json!({
+                "Category": "NspPublicOutboundPerimeterRulesAllowed",
+                "DestinationIpAddress": Party::Office.address(family),
+                "DestinationFqdn": "vault.example.com",
+                "MatchedRule": {"accessRule": "vault"},
+                "Reason": "access rule",
+            }),
+        );
         for (party, port) in [(Party::Stranger, HTTPS), (Party::Office, 8443)] {
             assert_denied(service::connect_out(&world, party, family, port));
-            seen::record(&agent, json!({
-                "Category": "NspPublicOutboundPerimeterRulesDenied",
-                "DestinationIpAddress": party.address(family),
-                "DestinationPort": port,
-                "DestinationFqdn": null,
-            }));
+            seen::record(
+                &agent,
+                &json!({
+                    "Category": "NspPublicOutboundPerimeterRulesDenied",
+                    "DestinationIpAddress": party.address(family),
+                    "DestinationPort": port,
+                    "DestinationFqdn": null,
+                }),
+            );
         }
     }
     let asked = agent.nsp_ok(&["explain", "out", "vault.example.com:443", "--json"]);
@@ -148,5 +152,5 @@ fn public_resolver_is_reached_for_names_only() {
     assert_eq!(connect(53), Outcome::Connected);
     assert_denied(connect(HTTPS));
     assert!(seen::packets(&agent, "trusted resolver", "Outbound", "allow") > 0);
-    seen::no_record(&agent, json!({"DestinationPort": 53}));
+    seen::no_record(&agent, &json!({"DestinationPort": 53}));
 }

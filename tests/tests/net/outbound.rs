@@ -49,30 +49,36 @@ fn enforced_host_reaches_what_its_rules_name_and_nothing_else() {
     for family in BOTH {
         let stream = service::open_out(&world, Party::Office, family, HTTPS);
         assert!(still_echoes(&stream), "answers come back");
-        seen::record(&agent, json!({
-            "Category": "NspPublicOutboundPerimeterRulesAllowed",
-            "SourceIpAddress": Party::Server.address(family),
-            "DestinationIpAddress": Party::Office.address(family),
-            "DestinationPort": HTTPS,
-            "DestinationFqdn": null,
-            "MatchedRule": {"accessRule": "office"},
-            "Profile": "backups",
-            "ResultDirection": "Outbound",
-        }));
+        seen::record(
+            &agent,
+            &json!({
+                "Category": "NspPublicOutboundPerimeterRulesAllowed",
+                "SourceIpAddress": Party::Server.address(family),
+                "DestinationIpAddress": Party::Office.address(family),
+                "DestinationPort": HTTPS,
+                "DestinationFqdn": null,
+                "MatchedRule": {"accessRule": "office"},
+                "Profile": "backups",
+                "ResultDirection": "Outbound",
+            }),
+        );
         for (party, port) in [(Party::Stranger, HTTPS), (Party::Office, 8443)] {
             assert_denied(service::connect_out(&world, party, family, port));
-            seen::record(&agent, json!({
-                "Category": "NspPublicOutboundPerimeterRulesDenied",
-                "DestinationIpAddress": party.address(family),
-                "DestinationPort": port,
-                "MatchedRule": null,
-                "Reason": "no rule",
-                "ResultAction": "Denied",
-            }));
+            seen::record(
+                &agent,
+                &json!({
+                    "Category": "NspPublicOutboundPerimeterRulesDenied",
+                    "DestinationIpAddress": party.address(family),
+                    "DestinationPort": port,
+                    "MatchedRule": null,
+                    "Reason": "no rule",
+                    "ResultAction": "Denied",
+                }),
+            );
         }
     }
     assert_eq!(stranger.served().arrivals, 0);
-    seen::no_record(&agent, json!({"ResultDirection": "Inbound"}));
+    seen::no_record(&agent, &json!({"ResultDirection": "Inbound"}));
     assert!(seen::packets(&agent, "no rule", "Outbound", "deny") >= 4);
 }
 
@@ -86,12 +92,15 @@ fn syn_ack_that_nobody_asked_for_does_not_get_in() {
         let ip = || family.ip(Party::Office, Party::Server);
         wire.send(eth() / ip() / tcp(HTTPS, 40001).syn_ack());
         assert!(!delivered.arrives(Duration::from_millis(300), |_| true));
-        seen::record(&agent, json!({
-            "SourceIpAddress": Party::Office.address(family),
-            "ResultAction": "Denied",
-            "Reason": "no open conversation",
-            "Packets": 1,
-        }));
+        seen::record(
+            &agent,
+            &json!({
+                "SourceIpAddress": Party::Office.address(family),
+                "ResultAction": "Denied",
+                "Reason": "no open conversation",
+                "Packets": 1,
+            }),
+        );
     }
     assert_eq!(seen::packets(&agent, "no open conversation", "Inbound", "deny"), 2);
 }
@@ -108,7 +117,7 @@ fn traffic_of_no_resource_is_left_alone() {
         assert_eq!(outcome, Outcome::Connected);
         assert_eq!(world.connect(Party::Stranger, family, 22), Outcome::Connected);
     }
-    seen::no_record(&agent, json!({}));
+    seen::no_record(&agent, &json!({}));
     assert!(seen::packets(&agent, "no associated resource", "Outbound", "allow") >= 2);
     assert!(seen::packets(&agent, "no associated resource", "Inbound", "allow") >= 2);
 }
@@ -126,16 +135,22 @@ fn enforced_cgroup_is_held_while_the_host_is_not() {
         assert_eq!(from_inside(&world, &cgroup, Party::Stranger, family), "not reached");
         let outside = service::connect_out(&world, Party::Stranger, family, HTTPS);
         assert_eq!(outside, Outcome::Connected, "the host itself is not enforced");
-        seen::record(&agent, json!({
-            "Category": "NspPublicOutboundPerimeterRulesDenied",
-            "DestinationIpAddress": Party::Stranger.address(family),
-            "ServiceResourceId": "/perimeters/payments/resources/sender",
-        }));
-        seen::record(&agent, json!({
-            "Category": "NspPublicOutboundPerimeterRulesAllowed",
-            "DestinationIpAddress": Party::Office.address(family),
-            "MatchedRule": {"accessRule": "office"},
-        }));
+        seen::record(
+            &agent,
+            &json!({
+                "Category": "NspPublicOutboundPerimeterRulesDenied",
+                "DestinationIpAddress": Party::Stranger.address(family),
+                "ServiceResourceId": "/perimeters/payments/resources/sender",
+            }),
+        );
+        seen::record(
+            &agent,
+            &json!({
+                "Category": "NspPublicOutboundPerimeterRulesAllowed",
+                "DestinationIpAddress": Party::Office.address(family),
+                "MatchedRule": {"accessRule": "office"},
+            }),
+        );
     }
 }
 
@@ -156,10 +171,13 @@ fn unit_that_restarts_under_a_new_cgroup_id_is_still_held() {
         .poll(|| (inside(&cgroup) == "not reached").then_some(()));
     assert!(held.is_some(), "the new cgroup is not held after two seconds");
     assert_eq!(inside(&cgroup), "not reached", "and stays so");
-    seen::record(&agent, json!({
-        "Category": "NspPublicOutboundPerimeterRulesDenied",
-        "Unit": unit,
-    }));
+    seen::record(
+        &agent,
+        &json!({
+            "Category": "NspPublicOutboundPerimeterRulesDenied",
+            "Unit": unit,
+        }),
+    );
 }
 
 #[test]
@@ -190,12 +208,15 @@ fn port_that_a_unit_listens_on_is_the_units() {
         assert!(denied.is_some(), "{family:?}: the port is not the unit's\n{}", agent.stderr());
         assert_eq!(world.connect(Party::Office, family, 5353), Outcome::Connected);
         for (party, action) in [(Party::Stranger, "Denied"), (Party::Office, "Approved")] {
-            seen::record(&agent, json!({
-                "SourceIpAddress": party.address(family),
-                "DestinationPort": 5353,
-                "ResultAction": action,
-                "Unit": unit,
-            }));
+            seen::record(
+                &agent,
+                &json!({
+                    "SourceIpAddress": party.address(family),
+                    "DestinationPort": 5353,
+                    "ResultAction": action,
+                    "Unit": unit,
+                }),
+            );
         }
     }
 }

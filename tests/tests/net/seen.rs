@@ -13,17 +13,23 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// # Panics
 /// When there is none within five seconds; the message has the whole log.
 #[track_caller]
-pub(crate) fn record(agent: &Agent, columns: Value) -> Value {
-    let found = poll(|| records(agent, &columns).into_iter().next());
+pub(crate) fn record(agent: &Agent, columns: &Value) -> Value {
+    let found = poll(|| records(agent, columns).into_iter().next());
     let Some(record) = found else { panic!("no record {columns}\n{}", agent.access_log()) };
     record
 }
 
 /// All records, as far as they are written, in which each of these columns has this value.
 pub(crate) fn records(agent: &Agent, columns: &Value) -> Vec<Value> {
-    let written = written(agent);
-    let records = written.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
-    records.filter(|record| has(record, columns)).collect()
+    let mut records = parse(&written(agent));
+    records.retain(|record| has(record, columns));
+    records
+}
+
+/// The records in a log. Its last line may still be on its way to the disk.
+fn parse(log: &str) -> Vec<Value> {
+    let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    lines.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
 /// The log, with everything in it that the agent still held. There is no file before the first
@@ -52,9 +58,9 @@ fn poll<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
 /// # Panics
 /// When there is one.
 #[track_caller]
-pub(crate) fn no_record(agent: &Agent, columns: Value) {
+pub(crate) fn no_record(agent: &Agent, columns: &Value) {
     settle(agent);
-    let found = records(agent, &columns);
+    let found = records(agent, columns);
     assert!(found.is_empty(), "{columns} is in the log:\n{}", agent.access_log());
 }
 
@@ -66,7 +72,11 @@ pub(crate) fn no_record(agent: &Agent, columns: Value) {
 pub(crate) fn settle(agent: &Agent) {
     let mut last = (0, 0);
     let settled = poll(|| {
-        last = (logged(&records(agent, &Value::Null)), counted(&status(agent)));
+        last = (logged(&parse(&agent.access_log())), counted(&status(agent)));
+        if last.0 != last.1 {
+            // It may still hold some: this makes it write them.
+            written(agent);
+        }
         (last.0 == last.1).then_some(())
     });
     let (logged, counted) = last;
@@ -81,8 +91,8 @@ pub(crate) fn logged(records: &[Value]) -> u64 {
 /// Packets that the kernel counted for the log and did not lose on the way.
 pub(crate) fn counted(status: &Value) -> u64 {
     let categories = status["counters"]["logged"].as_object().expect("counters by category");
-    let lost = number(&status["counters"]["lostRecords"])
-        + number(&status["accessLog"]["packetsLost"]);
+    let lost =
+        number(&status["counters"]["lostRecords"]) + number(&status["accessLog"]["packetsLost"]);
     categories.values().map(number).sum::<u64>() - lost
 }
 
@@ -94,8 +104,7 @@ pub(crate) fn status(agent: &Agent) -> Value {
 /// Packets with this reason, direction and verdict, as `nsp status` names them.
 pub(crate) fn packets(agent: &Agent, reason: &str, direction: &str, verdict: &str) -> u64 {
     let status = status(agent);
-    let wanted =
-        serde_json::json!({"reason": reason, "direction": direction, "verdict": verdict});
+    let wanted = serde_json::json!({"reason": reason, "direction": direction, "verdict": verdict});
     let reasons = status["counters"]["reasons"].as_array().expect("counters by reason");
     reasons.iter().filter(|it| has(it, &wanted)).map(|it| number(&it["packets"])).sum()
 }

@@ -1,12 +1,12 @@
 //! Neighbour discovery and multicast listeners: exactly what comes from this link.
 
-use nsp_common::verdict::{Category, Direction, Reason};
+use nsp_common::verdict::{Category, Reason};
 use nsp_tests::{
     packet::{
         Family::V6,
         Packet,
         Party::{Office, Server, Stranger},
-        hop_by_hop, icmpv6, ipv6,
+        hop_by_hop, icmpv6, ipv6, raw,
     },
     prog::{ENFORCED, Hook, on, transition},
 };
@@ -87,9 +87,8 @@ fn listeners_pass_with_hop_limit_1_from_this_link() {
         let report_v1: Message = || icmpv6::message(131, 0).body(&[0; 16]);
         for message in [QUERY, REPORT, done, report_v1] {
             for source in [LINK_LOCAL, "::"] {
-                let alert = ipv6(source, "ff02::16").hop_limit(1)
-                    / hop_by_hop().router_alert()
-                    / message();
+                let alert =
+                    ipv6(source, "ff02::16").hop_limit(1) / hop_by_hop().router_alert() / message();
                 case.inbound(alert.clone()).ignored(Reason::MulticastListener);
                 case.outbound(alert).ignored(Reason::MulticastListener);
             }
@@ -111,7 +110,7 @@ fn truncated_discovery_is_not_discovery() {
         let whole = SOLICITATION;
         let bytes = Packet::from(whole()).bytes();
         for length in 1..8 {
-            let cut = nsp_tests::packet::raw(58, &bytes[..length]);
+            let cut = raw(58, &bytes[..length]);
             let packet = ipv6(Stranger, Server).hop_limit(255) / cut;
             case.inbound(packet).refused(Reason::TruncatedTransport);
         }
@@ -122,10 +121,7 @@ fn truncated_discovery_is_not_discovery() {
 fn transition_lets_rogues_through_and_tells() {
     on(&[V6], &ALL, &transition(), |case| {
         let rogue = ipv6(Office, ALL_NODES).hop_limit(255) / icmpv6::router_advertisement();
-        case.inbound(rogue).passes(
-            Reason::RogueDiscovery,
-            Category::PublicInboundResourceRulesAllowed,
-        );
-        let _ = Direction::Inbound;
+        case.inbound(rogue)
+            .passes(Reason::RogueDiscovery, Category::PublicInboundResourceRulesAllowed);
     });
 }

@@ -30,8 +30,7 @@ fn ask_of(
     flags: u16,
     cgroups: [u64; 8],
 ) -> Answer {
-    let mut parsed =
-        Parsed { ifindex: DEVICE, direction: direction as u8, flags, ..Parsed::EMPTY };
+    let mut parsed = Parsed { ifindex: DEVICE, direction: direction as u8, flags, ..Parsed::EMPTY };
     parsed.parse(packet.bytes().as_slice(), LinkHeader::None);
     let question = Question { cgroups, packet: parsed, _pad: [0; 4] };
     case.lab.datapath.explain(&question).expect("the program answers")
@@ -150,7 +149,8 @@ fn nearest_cgroup_of_the_sender_decides_outbound() {
     const SERVICE: u64 = 1002;
     on(&BOTH, &ONCE, BY_CGROUP, |case| {
         let port = case.port();
-        let numbers = ["service", "slice", "host"].map(|name| case.lab.identities.association(name));
+        let numbers =
+            ["service", "slice", "host"].map(|name| case.lab.identities.association(name));
         let [service, slice, host] = numbers;
         let selectors =
             [(Selector::cgroup(0, SLICE), slice), (Selector::cgroup(0, SERVICE), service)];

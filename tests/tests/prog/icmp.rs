@@ -8,7 +8,7 @@ use nsp_tests::{
         Party::{Office, Private, Server, Stranger},
         eth, extension_fragment, icmp, icmpv6, ipv4, ipv6, tcp, udp,
     },
-    prog::{ENFORCED, Hook, MIRROR, Network, everywhere, on, transition},
+    prog::{Case, ENFORCED, Hook, MIRROR, Network, everywhere, on, transition},
 };
 
 use crate::tcp::{open_inbound, open_outbound};
@@ -19,6 +19,11 @@ const OUTBOUND: Category = Category::PublicOutboundPerimeterRulesAllowed;
 
 /// A router on the way, whom no rule names.
 const ROUTER: (&str, &str) = ("198.51.100.1", "2001:db8:5::1");
+
+/// A packet of the conversation that the server opened from `port`.
+fn call(family: Family, port: u16) -> Packet {
+    family.ip(Server, Office) / tcp(port, 443).ack()
+}
 
 /// "Too big" from the router to the server, with the first `length` bytes of a packet.
 fn too_big_quoting(family: Family, packet: Packet, length: usize) -> Packet {
@@ -73,22 +78,34 @@ fn error_from_a_router_about_an_open_conversation_passes() {
         let port = open_outbound(case);
         for error in [family.too_big(1400), family.time_exceeded(), family.port_unreachable()] {
             let about = case.ip(Server, Office) / tcp(port, 443).ack();
-            case.inbound(case.ip(ROUTER, Server) / error / about)
-                .passes_by("backups", Reason::Related, OUTBOUND);
+            case.inbound(case.ip(ROUTER, Server) / error / about).passes_by(
+                "backups",
+                Reason::Related,
+                OUTBOUND,
+            );
         }
         let port = open_inbound(case);
         let about = case.ip(Server, Office) / tcp(5432, port).ack();
-        case.inbound(case.ip(ROUTER, Server) / family.too_big(1400) / about)
-            .passes_by("office", Reason::Related, INBOUND);
+        case.inbound(case.ip(ROUTER, Server) / family.too_big(1400) / about).passes_by(
+            "office",
+            Reason::Related,
+            INBOUND,
+        );
         let port = case.port();
         case.outbound(case.ip(Server, MIRROR) / udp(port, 123)).allowed("mirror");
         let about = case.ip(Server, MIRROR) / udp(port, 123);
-        case.inbound(case.ip(MIRROR, Server) / family.port_unreachable() / about)
-            .passes_by("mirror", Reason::Related, OUTBOUND);
+        case.inbound(case.ip(MIRROR, Server) / family.port_unreachable() / about).passes_by(
+            "mirror",
+            Reason::Related,
+            OUTBOUND,
+        );
         case.outbound(case.ip(Server, MIRROR) / family.echo_request(port, 1)).allowed("mirror");
         let about = case.ip(Server, MIRROR) / family.echo_request(port, 1);
-        case.inbound(case.ip(ROUTER, Server) / family.time_exceeded() / about)
-            .passes_by("mirror", Reason::Related, OUTBOUND);
+        case.inbound(case.ip(ROUTER, Server) / family.time_exceeded() / about).passes_by(
+            "mirror",
+            Reason::Related,
+            OUTBOUND,
+        );
     });
 }
 
@@ -116,18 +133,12 @@ fn error_to_another_address_than_the_sender_of_its_inner_packet_is_refused() {
     everywhere(ENFORCED, |case| {
         let port = open_outbound(case);
         let elsewhere = ("192.0.2.2", "2001:db8:1::2");
-        let about = || case_about(port);
-        let inner = about()(case.family);
-        case.inbound(case.ip(ROUTER, elsewhere) / case.family.too_big(1400) / inner)
+        let family = case.family;
+        case.inbound(case.ip(ROUTER, elsewhere) / family.too_big(1400) / call(family, port))
             .refused(Reason::IcmpUnrelated);
-        let inner = about()(case.family);
-        case.inbound(case.ip(ROUTER, Server) / case.family.too_big(1400) / inner)
+        case.inbound(case.ip(ROUTER, Server) / family.too_big(1400) / call(family, port))
             .passes_by("backups", Reason::Related, OUTBOUND);
     });
-}
-
-fn case_about(port: u16) -> impl Fn(Family) -> Packet {
-    move |family| family.ip(Server, Office) / tcp(port, 443).ack()
 }
 
 #[test]
@@ -137,19 +148,25 @@ fn impossible_mtu_is_refused_even_about_an_open_conversation() {
         let port = open_outbound(case);
         let least = if family == V4 { 68 } else { 1280 };
         for mtu in [0, 1, least - 1] {
-            let about = case_about(port)(family);
+            let about = call(family, port);
             case.inbound(case.ip(ROUTER, Server) / family.too_big(mtu) / about)
                 .refused(Reason::IcmpBadMtu);
         }
         for mtu in [least, 1500, u16::MAX] {
-            let about = case_about(port)(family);
-            case.inbound(case.ip(ROUTER, Server) / family.too_big(mtu) / about)
-                .passes_by("backups", Reason::Related, OUTBOUND);
+            let about = call(family, port);
+            case.inbound(case.ip(ROUTER, Server) / family.too_big(mtu) / about).passes_by(
+                "backups",
+                Reason::Related,
+                OUTBOUND,
+            );
         }
         // Only the message that carries an MTU is held against it.
-        let about = case_about(port)(family);
-        case.inbound(case.ip(ROUTER, Server) / family.time_exceeded() / about)
-            .passes_by("backups", Reason::Related, OUTBOUND);
+        let about = call(family, port);
+        case.inbound(case.ip(ROUTER, Server) / family.time_exceeded() / about).passes_by(
+            "backups",
+            Reason::Related,
+            OUTBOUND,
+        );
     });
 }
 
@@ -160,11 +177,11 @@ fn eight_bytes_of_the_inner_transport_are_enough_and_seven_are_not() {
         let port = open_outbound(case);
         let enough = family.header_length() + 8;
         for length in [enough, enough + 1, enough + 12] {
-            let error = too_big_quoting(family, case_about(port)(family), length);
+            let error = too_big_quoting(family, call(family, port), length);
             case.inbound(error).passes_by("backups", Reason::Related, OUTBOUND);
         }
         for length in [0, 1, family.header_length(), enough - 1] {
-            let error = too_big_quoting(family, case_about(port)(family), length);
+            let error = too_big_quoting(family, call(family, port), length);
             case.inbound(error).refused(Reason::IcmpUnrelated);
         }
     });
@@ -188,8 +205,11 @@ fn inner_options_and_fragments_are_read_or_refused() {
         let port = open_outbound(case);
         let error = || ipv6(ROUTER.1, Server) / icmpv6::packet_too_big(1400);
         let fragment = |offset, more| ipv6(Server, Office) / extension_fragment(9, offset, more);
-        case.inbound(error() / fragment(0, true) / tcp(port, 443).ack())
-            .passes_by("backups", Reason::Related, OUTBOUND);
+        case.inbound(error() / fragment(0, true) / tcp(port, 443).ack()).passes_by(
+            "backups",
+            Reason::Related,
+            OUTBOUND,
+        );
         case.inbound(error() / fragment(64, false) / tcp(port, 443).ack())
             .refused(Reason::IcmpUnrelated);
         let version = ipv6(Server, Office).version(4) / tcp(port, 443).ack();
@@ -202,8 +222,7 @@ fn error_about_an_error_is_refused() {
     everywhere(ENFORCED, |case| {
         let family = case.family;
         let port = open_outbound(case);
-        let inner_error =
-            case.ip(Server, Office) / family.port_unreachable() / case_about(port)(family);
+        let inner_error = case.ip(Server, Office) / family.port_unreachable() / call(family, port);
         case.inbound(case.ip(ROUTER, Server) / family.too_big(1400) / inner_error)
             .refused(Reason::IcmpUnrelated);
     });
@@ -213,7 +232,7 @@ fn error_about_an_error_is_refused() {
 fn error_about_a_trusted_peer_passes_by_the_device_that_leads_there() {
     everywhere(ENFORCED, |case| {
         let port = case.port();
-        let error = |case: &nsp_tests::prog::Case<'_>| {
+        let error = |case: &Case<'_>| {
             let about = case.ip(Server, Private) / tcp(port, 22).ack();
             case.ip(ROUTER, Server) / case.family.too_big(1400) / about
         };
@@ -230,8 +249,11 @@ fn host_may_send_errors_about_open_conversations_and_no_others() {
         let (port, other) = (case.port(), case.port());
         case.inbound(case.ip(Office, Server) / udp(port, 5432)).allowed("office");
         let about = case.ip(Office, Server) / udp(port, 5432);
-        case.outbound(case.ip(Server, Office) / case.family.port_unreachable() / about)
-            .passes_by("office", Reason::Related, INBOUND);
+        case.outbound(case.ip(Server, Office) / case.family.port_unreachable() / about).passes_by(
+            "office",
+            Reason::Related,
+            INBOUND,
+        );
         let about = case.ip(Office, Server) / udp(other, 5432);
         case.outbound(case.ip(Server, Office) / case.family.port_unreachable() / about)
             .refused(Reason::IcmpUnrelated);
@@ -305,6 +327,6 @@ fn errors_beyond_the_budget_are_refused() {
         assert_eq!(packets("Inbound Pass Related"), passed);
         assert_eq!(packets("Inbound Drop IcmpRate"), ERRORS - passed);
         // Stories before this one may have taken a few from the budget.
-        assert!(passed >= 900 && passed < ERRORS, "{passed} of {ERRORS} passed");
+        assert!((900..ERRORS).contains(&passed), "{passed} of {ERRORS} passed");
     });
 }

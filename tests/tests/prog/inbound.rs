@@ -6,7 +6,7 @@ use nsp_tests::{
         Party::{Office, Server, Stranger},
         sctp, tcp, udp,
     },
-    prog::{ENFORCED, everywhere},
+    prog::{ENFORCED, OFFICE, everywhere},
 };
 
 /// Just outside the office's prefixes.
@@ -28,10 +28,8 @@ fn allows_what_a_rule_admits() {
 fn drops_what_no_rule_names() {
     everywhere(ENFORCED, |case| {
         let port = case.port();
-        for source in [(Stranger.v4(), Stranger.v6())] {
-            case.inbound(case.ip(source, Server) / tcp(port, 5432).syn()).refused(Reason::NoRule);
-            case.inbound(case.ip(source, Server) / udp(port, 5432)).refused(Reason::NoRule);
-        }
+        case.inbound(case.ip(Stranger, Server) / tcp(port, 5432).syn()).refused(Reason::NoRule);
+        case.inbound(case.ip(Stranger, Server) / udp(port, 5432)).refused(Reason::NoRule);
         case.inbound(case.ip(NEXT_DOOR, Server) / tcp(port, 5432).syn()).refused(Reason::NoRule);
     });
 }
@@ -68,14 +66,11 @@ fn rule_without_ports_admits_every_port_and_protocol() {
 
 #[test]
 fn empty_lists_admit_nobody() {
-    for line in ["ports = []", "ports = [\"5432/tcp\", \"5432/udp\", \"icmp\"]"] {
-        let empty_prefixes = ENFORCED
-            .replace("[\"203.0.113.0/24\", \"2001:db8:100::/40\"]\nports = [\"5432", "[]\nports = [\"5432");
-        let policy = if line.ends_with("[]") {
-            ENFORCED.replace("ports = [\"5432/tcp\", \"5432/udp\", \"icmp\"]", line)
-        } else {
-            empty_prefixes
-        };
+    let ports = "ports = [\"5432/tcp\", \"5432/udp\", \"icmp\"]";
+    let no_ports = ENFORCED.replace(ports, "ports = []");
+    let no_prefixes = ENFORCED.replacen(OFFICE, "[]", 1);
+    for policy in [no_ports, no_prefixes] {
+        assert_ne!(policy, ENFORCED);
         everywhere(&policy, |case| {
             let port = case.port();
             let ip = case.ip(Office, Server);

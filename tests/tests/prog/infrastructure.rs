@@ -1,6 +1,6 @@
 //! What keeps a host on its network: DHCP, IGMP, multicast and broadcast.
 
-use nsp_common::verdict::{Reason, TrafficClass};
+use nsp_common::verdict::Reason;
 use nsp_tests::{
     packet::{
         Family::{V4, V6},
@@ -101,6 +101,5 @@ fn unicast_answers_to_multicast_questions_need_a_rule() {
         let group = ("224.0.0.251", "ff02::fb");
         case.outbound(case.ip(Server, group) / udp(port, 5353)).ignored(Reason::Multicast);
         case.inbound(case.ip(Office, Server) / udp(5353, port)).refused(Reason::NoRule);
-        let _ = TrafficClass::Public;
     });
 }

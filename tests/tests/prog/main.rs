@@ -16,6 +16,7 @@ mod metadata;
 mod modes;
 mod options;
 mod outbound;
+mod parity;
 mod protocols;
 mod records;
 mod resolver;

@@ -40,7 +40,9 @@ fn v4_martians_are_dropped_and_their_neighbours_are_judged() {
 fn v6_martians_are_dropped_and_their_neighbours_are_judged() {
     on(&[V6], &ALL, ENFORCED, |case| {
         let port = case.port();
-        for martian in ["::1", "ff02::1", "ff0e::1", "::ffff:198.51.100.7", "::ffff:127.0.0.1", "::"] {
+        for martian in
+            ["::1", "ff02::1", "ff0e::1", "::ffff:198.51.100.7", "::ffff:127.0.0.1", "::"]
+        {
             case.inbound(ipv6(martian, Server) / tcp(port, 5432).syn()).refused(Reason::Martian);
         }
         for neighbour in ["::2", "::fffe:198.51.100.7", "::1:ffff:198.51.100.7", "2001:db8:5::7"] {

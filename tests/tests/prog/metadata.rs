@@ -2,11 +2,7 @@
 
 use nsp_common::verdict::{Category, Reason};
 use nsp_tests::{
-    packet::{
-        Family::V4,
-        Party::Server,
-        tcp, udp,
-    },
+    packet::{Family::V4, Party::Server, tcp, udp},
     prog::{Case, ENFORCED, Network, everywhere, transition},
 };
 

@@ -7,9 +7,9 @@ use nsp_common::{
 use nsp_tests::{
     packet::{
         Party::{Office, Server, Stranger},
-        tcp, udp,
+        eth, ipv4, raw, tcp, udp,
     },
-    prog::{ENFORCED, Recorded, everywhere, transition},
+    prog::{DEVICE, Lab, Recorded, TC_PASS, XDP_PASS, everywhere, transition},
 };
 
 fn is_enforced((key, _): Recorded) -> bool {
@@ -47,8 +47,8 @@ fn transition_passes_malformed_packets_too() {
         case.inbound(ip / tcp(port, 5432)).would_deny(Reason::BadTcpFlags);
         let ip = case.ip(Stranger, Server);
         case.inbound(ip / tcp(port, 5432).syn_ack()).would_deny(Reason::NoFlow);
-        let cut = nsp_tests::packet::raw(17, [0; 4]);
-        case.inbound(case.ip(Stranger, Server) / cut).would_deny(Reason::TruncatedTransport);
+        case.inbound(case.ip(Stranger, Server) / raw(17, [0; 4]))
+            .would_deny(Reason::TruncatedTransport);
     });
 }
 
@@ -82,20 +82,15 @@ fn enforced_outbound_leaves_inbound_in_transition() {
 #[test]
 fn without_a_policy_everything_passes() {
     // Nothing is published before the first story, and nothing can be taken back.
-    let mut lab = nsp_tests::prog::Lab::load();
-    let frame = nsp_tests::packet::eth()
-        / nsp_tests::packet::ipv4(Stranger, Server)
-        / tcp(4000, 5432).syn();
-    for (program, pass) in [
-        ("nsp_xdp", nsp_tests::prog::XDP_PASS),
-        ("nsp_ingress", nsp_tests::prog::TC_PASS),
-        ("nsp_egress", nsp_tests::prog::TC_PASS),
-    ] {
-        let code = lab.datapath.run(program, &frame.bytes(), nsp_tests::prog::DEVICE);
+    let mut lab = Lab::load();
+    let frame = eth() / ipv4(Stranger, Server) / tcp(4000, 5432).syn();
+    for (program, pass) in
+        [("nsp_xdp", XDP_PASS), ("nsp_ingress", TC_PASS), ("nsp_egress", TC_PASS)]
+    {
+        let code = lab.datapath.run(program, &frame.bytes(), DEVICE);
         assert_eq!(code.expect("the program runs"), pass, "{program}");
     }
     let delta: Vec<_> = lab.delta().into_keys().collect();
     assert_eq!(delta, ["Inbound Pass NoPolicy", "Outbound Pass NoPolicy"]);
     assert!(lab.records().0.is_empty());
-    let _: &str = ENFORCED;
 }

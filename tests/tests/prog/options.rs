@@ -88,7 +88,12 @@ fn chains() -> Vec<fn() -> Packet> {
         || routing(["2001:db8:1::9"]).kind(2).segments_left(0).into(),
         || extension_fragment(7, 0, false).into(),
         || hop_by_hop() / destination_options() / ah() / destination_options(),
-        || hop_by_hop() / segment_routing(["2001:db8:1::1"]) / extension_fragment(7, 0, false) / ah(),
+        || {
+            hop_by_hop()
+                / segment_routing(["2001:db8:1::1"])
+                / extension_fragment(7, 0, false)
+                / ah()
+        },
         || destination_options().options(&[0x1e, 60]).options(&[0; 60]).into(),
         || ah().icv(&[0; 64]).into(),
     ]
@@ -110,9 +115,8 @@ fn v6_extension_headers_are_walked() {
 
 #[test]
 fn eight_v6_headers_are_walked_and_nine_are_too_many() {
-    let options = |count| {
-        (0..count).fold(Packet::default(), |packet, _| packet / destination_options())
-    };
+    let options =
+        |count| (0..count).fold(Packet::default(), |packet, _| packet / destination_options());
     on(&[V6], &ALL, ENFORCED, |case| {
         let port = case.port();
         let ip = || ipv6(Office, Server);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use nsp_common::{
     learned::{Learned, LearnedName},
-    verdict::{Direction, Reason},
+    verdict::{Category, Direction, Reason},
 };
 use nsp_tests::{
     packet::{
@@ -98,7 +98,7 @@ fn expired_name_opens_nothing_and_cuts_nothing() {
         // The name's rule does.
         case.apply(&NAMED.replace("api.example.com", "other.example.com"));
         case.inbound(case.ip(MIRROR, Server) / tcp(443, port).ack())
-            .drops(Reason::Revoked, nsp_common::verdict::Category::PublicOutboundPerimeterRulesDenied);
+            .drops(Reason::Revoked, Category::PublicOutboundPerimeterRulesDenied);
     });
 }
 

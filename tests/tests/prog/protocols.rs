@@ -3,9 +3,10 @@
 use nsp_common::verdict::{Direction, Reason};
 use nsp_tests::{
     packet::{
+        Family::V4,
         Packet,
         Party::{Office, Server, Stranger},
-        ah, esp, gre, raw, sctp, udp, udp_lite, vxlan, eth, ipv4, tcp,
+        ah, esp, eth, gre, ipv4, raw, sctp, tcp, udp, udp_lite, vxlan,
     },
     prog::{Case, everywhere},
 };
@@ -85,7 +86,7 @@ fn authentication_header_is_a_protocol_in_v4_and_looked_through_in_v6() {
         let peer = (v4.as_str(), v6.as_str());
         let port = case.port();
         let packet = case.ip(peer, Server) / ah() / tcp(port, 80).syn();
-        if case.family == nsp_tests::packet::Family::V4 {
+        if case.family == V4 {
             case.inbound(packet).allowed("bench");
         } else {
             case.inbound(packet).refused(Reason::NoRule);

@@ -1,19 +1,20 @@
 //! Access records: what they are about, what they sum up, and that nothing is lost unsaid.
 
+use nsp_agent::{compile::Sizes, datapath::Capacities};
 use nsp_common::{
     address::{Address, Family as AddressFamily},
     event::{Grain, RecordKey, flags},
     verdict::{Category, Direction, Reason, Verdict},
 };
-use nsp_agent::{compile::Sizes, datapath::Capacities};
 use nsp_tests::{
     packet::{
         BOTH,
-        Family::{V4, V6},
+        Family::V4,
+        Packet,
         Party::{Office, Server, Stranger},
         eth, ipv4, ipv6, tcp, udp,
     },
-    prog::{DEVICE, ENFORCED, Hook, Lab, everywhere, on},
+    prog::{DEVICE, ENFORCED, Hook, Lab, TC_PASS, XDP_PASS, everywhere, on},
 };
 
 const ONCE: [Hook; 1] = [Hook::Xdp];
@@ -136,10 +137,10 @@ fn flood_of_sources_collapses_and_every_packet_is_accounted_for() {
 #[test]
 fn full_flow_table_is_told_and_cuts_nobody() {
     let mut lab = crowded();
-    let run = |lab: &Lab, program: &str, frame: nsp_tests::packet::Packet| {
+    let run = |lab: &Lab, program: &str, frame: Packet| {
         lab.datapath.run(program, &frame.bytes(), DEVICE).expect("it runs")
     };
-    let (pass, accept) = (nsp_tests::prog::TC_PASS, nsp_tests::prog::XDP_PASS);
+    let (pass, accept) = (TC_PASS, XDP_PASS);
     for _ in 0..2 {
         for port in 1000..1020 {
             let ask = eth() / ipv4(Server, Office) / udp(port, 123);
@@ -153,5 +154,4 @@ fn full_flow_table_is_told_and_cuts_nobody() {
     assert_eq!(flows.iter().filter(|entry| entry.is_proven).count(), 8);
     let delta = lab.delta();
     assert!(delta.contains_key("lost Flow"), "{delta:?}");
-    let _ = V6;
 }

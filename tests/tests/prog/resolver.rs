@@ -53,8 +53,7 @@ fn questions_by_tcp_pass_too() {
         trust(case);
         let port = case.port();
         case.outbound(case.ip(Server, RESOLVER) / tcp(port, 53).syn()).ignored(Reason::Resolver);
-        case.inbound(case.ip(RESOLVER, Server) / tcp(53, port).syn_ack())
-            .ignored(Reason::Resolver);
+        case.inbound(case.ip(RESOLVER, Server) / tcp(53, port).syn_ack()).ignored(Reason::Resolver);
         case.outbound(case.ip(Server, RESOLVER) / tcp(port, 53).ack()).ignored(Reason::Resolver);
         // A bare SYN from the resolver never rides on it.
         case.inbound(case.ip(RESOLVER, Server) / tcp(53, port).syn()).refused(Reason::NoRule);

@@ -8,8 +8,9 @@ use nsp_common::{
 };
 use nsp_tests::{
     packet::{
+        Party,
         Party::{Office, Server, Stranger},
-        tcp, udp,
+        raw, tcp, udp,
     },
     prog::{Case, DEVICE, everywhere},
 };
@@ -147,7 +148,7 @@ access_mode = "enforced"
     everywhere(policy, |case| {
         let port = case.port();
         let syn = |case: &Case<'_>, source, service| {
-            case.ip::<nsp_tests::packet::Party, _>(source, Server) / tcp(port, service).syn()
+            case.ip::<Party, _>(source, Server) / tcp(port, service).syn()
         };
         case.concerns("postgres");
         case.inbound(syn(case, Office, 5432)).allowed("office");
@@ -161,7 +162,7 @@ access_mode = "enforced"
         case.concerns(None);
         case.inbound(syn(case, Stranger, 80)).ignored(Reason::Unassociated);
         // Where ports cannot be read, one enforced resource is enough.
-        let cut = nsp_tests::packet::raw(6, [0; 4]);
-        case.inbound(case.ip(Stranger, Server) / cut).refused(Reason::TruncatedTransport);
+        case.inbound(case.ip(Stranger, Server) / raw(6, [0; 4]))
+            .refused(Reason::TruncatedTransport);
     });
 }

@@ -25,6 +25,7 @@ use nsp_tests::{
     data::{shared_data, workspace},
     prog::compiled,
 };
+use rustix::time::{ClockId, clock_gettime};
 
 /// Time in which such a policy is to be checked; the release build takes a fraction of it.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(2);
@@ -192,10 +193,13 @@ fn checking_the_clouds_takes_less_than_two_seconds() {
          [profile.web.inbound.all]\nservice_tags = [\"aws:AMAZON\", {tag:?}]\n\
          [resource.web]\nports = [\"443/tcp\"]\nprofile = \"web\"\n"
     );
-    let started = Instant::now();
+    // Time of this thread, not of the wall: other tests run beside it.
+    let started = clock_gettime(ClockId::ThreadCPUTime);
     let generation = compiled(&text, &mut Identities::default());
     assert!(generation.compiled.sizes.prefixes > 0);
-    assert!(started.elapsed() < CHECK_TIME_MAX, "{:?}", started.elapsed());
+    let took = clock_gettime(ClockId::ThreadCPUTime) - started;
+    let took = Duration::try_from(took).expect("time goes forward");
+    assert!(took < CHECK_TIME_MAX, "{took:?}");
 }
 
 /// Every tag of Azure's file in one profile, and 200 profiles of 200 rule elements beside it.

@@ -6,7 +6,6 @@ use nsp_common::{
 };
 use nsp_tests::{
     packet::{
-        Family::V4,
         Party::{Office, Server, Stranger},
         flag, tcp,
     },
@@ -18,9 +17,9 @@ const INBOUND: Category = Category::PublicInboundPerimeterRulesAllowed;
 /// The conversation of a local and a remote port, if it is tracked.
 pub(crate) fn tracked(lab: &Lab, local_port: u16, remote_port: u16) -> Option<(Flow, bool)> {
     let flows = lab.datapath.flows().expect("conversations can be read");
-    let found = flows.iter().find(|entry| {
-        (entry.key.local_port, entry.key.remote_port) == (local_port, remote_port)
-    });
+    let found = flows
+        .iter()
+        .find(|entry| (entry.key.local_port, entry.key.remote_port) == (local_port, remote_port));
     found.map(|entry| (entry.flow, entry.is_proven))
 }
 
@@ -28,8 +27,11 @@ pub(crate) fn tracked(lab: &Lab, local_port: u16, remote_port: u16) -> Option<(F
 pub(crate) fn open_inbound(case: &mut Case<'_>) -> u16 {
     let port = case.port();
     case.inbound(case.ip(Office, Server) / tcp(port, 5432).syn()).allowed("office");
-    case.outbound(case.ip(Server, Office) / tcp(5432, port).syn_ack())
-        .passes_by("office", Reason::Rule, INBOUND);
+    case.outbound(case.ip(Server, Office) / tcp(5432, port).syn_ack()).passes_by(
+        "office",
+        Reason::Rule,
+        INBOUND,
+    );
     case.inbound(case.ip(Office, Server) / tcp(port, 5432).ack())
         .follows("office", Direction::Inbound);
     port
@@ -81,11 +83,8 @@ fn answers_beside_the_conversation_are_refused() {
     everywhere(ENFORCED, |case| {
         let port = open_outbound(case);
         let other = case.port();
-        for (source, from, to) in [
-            (Office, 443, other),
-            (Office, 444, port),
-            (Stranger, 443, port),
-        ] {
+        for (source, from, to) in [(Office, 443, other), (Office, 444, port), (Stranger, 443, port)]
+        {
             case.inbound(case.ip(source, Server) / tcp(from, to).syn_ack()).refused(Reason::NoFlow);
             case.inbound(case.ip(source, Server) / tcp(from, to).ack()).refused(Reason::NoRule);
         }
@@ -134,8 +133,11 @@ fn refusal_of_an_allowed_peer_goes_out_and_opens_nothing() {
     everywhere(ENFORCED, |case| {
         let port = case.port();
         case.inbound(case.ip(Office, Server) / tcp(port, 5432).syn()).allowed("office");
-        case.outbound(case.ip(Server, Office) / tcp(5432, port).rst().ack())
-            .passes_by("office", Reason::Rule, INBOUND);
+        case.outbound(case.ip(Server, Office) / tcp(5432, port).rst().ack()).passes_by(
+            "office",
+            Reason::Rule,
+            INBOUND,
+        );
         assert!(tracked(case.lab, 5432, port).is_none());
     });
 }
@@ -254,8 +256,11 @@ fn lost_entry_is_made_again_by_the_rules_of_the_listener() {
     everywhere(&listening, |case| {
         let port = case.port();
         // The table was lost; the server goes on talking.
-        case.outbound(case.ip(Server, Office) / tcp(5432, port).ack() / "row")
-            .passes_by("office", Reason::Rule, INBOUND);
+        case.outbound(case.ip(Server, Office) / tcp(5432, port).ack() / "row").passes_by(
+            "office",
+            Reason::Rule,
+            INBOUND,
+        );
         case.inbound(case.ip(Office, Server) / tcp(port, 5432).ack())
             .follows("office", Direction::Inbound);
         let other = case.port();
@@ -291,8 +296,9 @@ fn transition_tracks_strangers_as_would_deny() {
     everywhere(&transition(), |case| {
         let told = Category::PublicInboundResourceRulesAllowed;
         let port = case.port();
-        let (opened, _) =
-            case.inbound(case.ip(Stranger, Server) / tcp(port, 5432).syn()).would_deny(Reason::NoRule);
+        let (opened, _) = case
+            .inbound(case.ip(Stranger, Server) / tcp(port, 5432).syn())
+            .would_deny(Reason::NoRule);
         let (key, _) = case
             .outbound(case.ip(Server, Stranger) / tcp(5432, port).syn_ack())
             .passes(Reason::NoRule, told);
@@ -302,5 +308,4 @@ fn transition_tracks_strangers_as_would_deny() {
             .passes(Reason::Flow, told);
         assert_eq!(key, opened, "one conversation, one record");
     });
-    let _ = V4;
 }

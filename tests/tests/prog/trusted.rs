@@ -13,8 +13,10 @@ use nsp_tests::{
 const PRIVATE_BY_DEFAULT: (&str, &str) = ("172.16.5.5", "fe80::5");
 
 fn by_rules() -> String {
-    format!("{ENFORCED}\n[profile.p.outbound.z]\naddress_prefixes = [\"192.0.2.99/32\"]\n")
-        .replace("[profile.p.inbound.office]", "[profile.p]\nprivate = \"rules\"\n[profile.p.inbound.office]")
+    format!("{ENFORCED}\n[profile.p.outbound.z]\naddress_prefixes = [\"192.0.2.99/32\"]\n").replace(
+        "[profile.p.inbound.office]",
+        "[profile.p]\nprivate = \"rules\"\n[profile.p.inbound.office]",
+    )
 }
 
 #[test]

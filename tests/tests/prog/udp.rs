@@ -1,6 +1,6 @@
 //! UDP conversations.
 
-use nsp_common::verdict::{Direction, Reason};
+use nsp_common::verdict::{Category, Direction, Reason};
 use nsp_tests::{
     packet::{
         Party::{Office, Server, Stranger},
@@ -55,7 +55,10 @@ fn inbound_datagram_opens_and_the_server_may_answer() {
             .outbound(case.ip(Server, Office) / udp(5432, port))
             .follows("office", Direction::Inbound);
         assert_eq!(key, opened);
-        assert!(!tracked(case.lab, 5432, port).expect("open").1, "a forged source never comes back");
+        assert!(
+            !tracked(case.lab, 5432, port).expect("open").1,
+            "a forged source never comes back"
+        );
         case.inbound(case.ip(Office, Server) / udp(port, 5432))
             .follows("office", Direction::Inbound);
         assert!(tracked(case.lab, 5432, port).expect("open").1);
@@ -80,12 +83,10 @@ fn answers_of_a_listener_go_by_the_rules_for_who_asks() {
         case.outbound(case.ip(Server, Office) / udp(5432, port)).passes_by(
             "office",
             Reason::Rule,
-            nsp_common::verdict::Category::PublicInboundPerimeterRulesAllowed,
+            Category::PublicInboundPerimeterRulesAllowed,
         );
-        case.outbound(case.ip(Server, Stranger) / udp(5432, other)).drops(
-            Reason::NoRule,
-            nsp_common::verdict::Category::PublicInboundPerimeterRulesDenied,
-        );
+        case.outbound(case.ip(Server, Stranger) / udp(5432, other))
+            .drops(Reason::NoRule, Category::PublicInboundPerimeterRulesDenied);
     });
 }
 
@@ -95,10 +96,9 @@ fn transition_opens_a_conversation_that_would_be_denied() {
         let port = case.port();
         let (opened, _) =
             case.outbound(case.ip(Server, Stranger) / udp(port, 4500)).would_deny(Reason::NoRule);
-        let (key, _) = case.inbound(case.ip(Stranger, Server) / udp(4500, port)).passes(
-            Reason::Flow,
-            nsp_common::verdict::Category::PublicOutboundResourceRulesAllowed,
-        );
+        let (key, _) = case
+            .inbound(case.ip(Stranger, Server) / udp(4500, port))
+            .passes(Reason::Flow, Category::PublicOutboundResourceRulesAllowed);
         assert_eq!(key, opened);
     });
 }

@@ -1,6 +1,6 @@
 //! Traffic of no resource: `public_network_access` decides.
 
-use nsp_common::verdict::{Direction, Reason};
+use nsp_common::verdict::{Category, Direction, Reason};
 use nsp_tests::{
     packet::{
         Party::{Office, Private, Server, Stranger},
@@ -69,11 +69,7 @@ fn secured_by_perimeter_drops_it() {
         // The listener's own answers and its own calls are the listener's.
         let ip = case.ip(Server, Office);
         let answered = case.outbound(ip / tcp(5432, port).syn_ack());
-        answered.passes_by(
-            "office",
-            Reason::Rule,
-            nsp_common::verdict::Category::PublicInboundPerimeterRulesAllowed,
-        );
+        answered.passes_by("office", Reason::Rule, Category::PublicInboundPerimeterRulesAllowed);
         case.inbound(case.ip(Office, Server) / tcp(port, 5432).ack())
             .follows("office", Direction::Inbound);
         case.outbound(case.ip(Server, Stranger) / tcp(5432, port).syn()).refused(Reason::NoRule);

@@ -26,7 +26,7 @@ pub(crate) fn judge(hook: Hook) {
 
 /// Another mode is in force with the next packet: tries and arrays are switched by one word.
 pub(crate) fn another_generation() {
-    on(&BOTH, &[Hook::Xdp, Hook::Tc], ENFORCED, |case| {
+    on(&BOTH, &[Hook::Tc], ENFORCED, |case| {
         let port = case.port();
         let syn = case.ip(Stranger, Server) / tcp(port, 5432).syn();
         case.inbound(&syn).refused(Reason::NoRule);

@@ -1,0 +1,367 @@
+//! The same packets through the decision over ordinary containers, through the kernel's dry run and
+//! through the programs themselves: verdicts, reasons and conversations must agree. What the rules
+//! say is also asked of the policy directly, past classes and port tables.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use ipnet::IpNet;
+use nsp_agent::policy::model::{Fqdn, PortSet, PortSpec};
+use nsp_common::{
+    address::Address,
+    decision::Decision,
+    explain::{Answer, Question},
+    flow::Flow,
+    learned::{Learned, LearnedName},
+    link::endpoint,
+    net::eth::LinkHeader,
+    packet::{Packet as Parsed, flags},
+    selector::Selector,
+    verdict::{Category, Direction, Reason, TrafficClass, Verdict},
+};
+use nsp_tests::prog::{
+    DEVICE, Delta, Generation, Lab, Network, TC_DROP, TC_PASS, XDP_DROP, XDP_PASS,
+    model::Model,
+    random::{Frame, Random},
+};
+
+/// Packets per policy; there are three, each in force several times.
+const PACKETS: u64 = 500;
+const ROUNDS: u64 = 9;
+
+/// What these packets and policies cannot come to.
+const UNSEEN: [Reason; 9] = [
+    Reason::NoPolicy,
+    Reason::Loopback,
+    Reason::Forwarded,
+    Reason::Cross,
+    Reason::Cut,
+    Reason::FlowTableFull,
+    Reason::IcmpRate,
+    Reason::Unassociated,
+    Reason::TruncatedLink,
+];
+
+const SLICE: u64 = 1001;
+const SERVICE: u64 = 1002;
+
+/// Many resources, all kinds of selectors, every mode.
+const MANY: &str = r#"
+[perimeter]
+name = "lab"
+public_network_access = "transition"
+[profile.database.inbound.office]
+address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
+ports = ["5432-5433/tcp", "5432/udp", "icmp", "proto/47"]
+[profile.database.inbound.a-narrow]
+address_prefixes = ["203.0.113.77/32", "2001:db8:1ff::/48"]
+[profile.database.outbound.mirror]
+address_prefixes = ["198.51.100.128/25", "2001:db8:6::/48"]
+ports = ["443/tcp", "123/udp", "icmp"]
+[profile.database.outbound.named]
+fqdns = ["api.example.com"]
+ports = ["443/tcp", "5432/tcp"]
+[profile.web]
+private = "rules"
+metadata = "deny"
+[profile.web.inbound.everyone]
+address_prefixes = ["0.0.0.0/0", "::/0"]
+allow_any = true
+ports = ["443/tcp"]
+[profile.web.outbound.lan]
+address_prefixes = ["10.0.0.0/8", "fd00::/8"]
+[profile.calls.outbound.anywhere]
+address_prefixes = ["0.0.0.0/0", "::/0"]
+allow_any = true
+ports = ["443/tcp"]
+[profile.no-calls]
+private = "rules"
+[resource.postgres]
+ports = ["5432/tcp", "5432/udp"]
+profile = "database"
+access_mode = "enforced"
+[resource.site]
+ports = ["443/tcp", "80/tcp"]
+profile = "web"
+inbound_mode = "enforced"
+[resource.second]
+address = "192.0.2.2"
+profile = "database"
+outbound_mode = "enforced"
+[resource.service]
+cgroup = "/system.slice/backup.service"
+profile = "calls"
+access_mode = "enforced"
+[resource.slice]
+cgroup = "/system.slice"
+profile = "no-calls"
+access_mode = "enforced"
+[member.web]
+addresses = ["192.0.2.10", "2001:db8:1::10"]
+[logging]
+enabled_log_categories = ["*"]
+"#;
+
+fn policies() -> [String; 3] {
+    let host =
+        "\n[resource.host]\nhost = true\nprofile = \"database\"\naccess_mode = \"enforced\"\n";
+    let secured = MANY
+        .replace("\"transition\"", "\"secured-by-perimeter\"")
+        .replace("[profile.database.inbound.a-narrow]", "[profile.database.inbound.z-other]");
+    let narrowed = MANY.replace("203.0.113.0/24", "203.0.113.64/26") + host;
+    [MANY.to_owned(), secured, narrowed]
+}
+
+/// What the host adds to the policy, for the kernel and for the model.
+struct Host {
+    selectors: Vec<(Selector, u16)>,
+    endpoints: Vec<(Address, u32)>,
+    learned: Vec<(IpAddr, Learned)>,
+    routes: Vec<(IpNet, u64)>,
+}
+
+fn address(text: &str) -> Address {
+    Address::from(text.parse::<IpAddr>().expect("a constant"))
+}
+
+impl Host {
+    fn of(lab: &mut Lab) -> Self {
+        let mut number = |name: &str| lab.identities.association(name);
+        let mut selectors = vec![
+            (Selector::address(0, &address("192.0.2.2")), number("second")),
+            (Selector::address(0, &address("2001:db8:1::2")), number("second")),
+            (Selector::cgroup(0, SLICE), number("slice")),
+            (Selector::cgroup(0, SERVICE), number("service")),
+        ];
+        let with_port = Selector::address_port(0, &address("192.0.2.2"), 6, 443);
+        selectors.push((with_port, number("site")));
+        let name = lab.identities.name("api.example.com");
+        let mut learned = Learned::default();
+        learned.names[0] = LearnedName { name: 900, expires_s: u32::MAX };
+        learned.names[5] = LearnedName { name, expires_s: u32::MAX };
+        let mut expired = Learned::default();
+        expired.names[0] = LearnedName { name, expires_s: 1 };
+        let parse = |text: &str| text.parse::<IpAddr>().expect("a constant");
+        Self {
+            selectors,
+            endpoints: vec![
+                (address("198.51.100.53"), endpoint::RESOLVER),
+                (address("2001:db8:5::53"), endpoint::RESOLVER),
+            ],
+            learned: vec![
+                (parse("198.51.100.7"), learned),
+                (parse("2001:db8:5::7"), learned),
+                (parse("198.51.100.200"), expired),
+                (parse("2001:db8:6::200"), expired),
+            ],
+            routes: [("0.0.0.0/0", 0), ("::/0", 0), ("10.0.0.0/8", 1), ("fd00::/8", 1)]
+                .map(|(prefix, group)| (prefix.parse().expect("a constant"), 1 << group))
+                .to_vec(),
+        }
+    }
+
+    fn tell_kernel(&self, lab: &mut Lab) {
+        lab.datapath.select(&self.selectors).expect("selectors fit");
+        lab.datapath.set_endpoints(&self.endpoints).expect("endpoints fit");
+        lab.datapath.set_routes(&self.routes).expect("routes fit");
+        for (address, learned) in &self.learned {
+            lab.datapath.set_learned(*address, Some(learned)).expect("addresses fit");
+        }
+    }
+
+    fn tell_model(&self, model: &mut Model<'_>) {
+        model.selectors = self.selectors.iter().copied().collect();
+        model.endpoints = self.endpoints.iter().copied().collect();
+        model.routes.clone_from(&self.routes);
+        let learned = self.learned.iter().map(|(address, it)| (Address::from(*address), *it));
+        model.learned = learned.collect();
+    }
+}
+
+/// What the parser makes of a frame at one of the programs.
+fn parsed(frame: &[u8], direction: Direction, flags: u16) -> Parsed {
+    let mut packet = Parsed { ifindex: DEVICE, direction: direction as u8, flags, ..Parsed::EMPTY };
+    packet.parse(frame, LinkHeader::Ethernet);
+    packet
+}
+
+#[test]
+fn model_kernel_dry_run_and_programs_agree() {
+    let mut lab = Lab::load();
+    let mut random = Random::seeded(0x6e73_7000);
+    let mut flows = HashMap::new();
+    let mut reasons = HashMap::<(Reason, Direction, Verdict), u64>::new();
+    let policies = policies();
+    let mut judged_by_rules = 0;
+    for round in 0..ROUNDS {
+        lab.apply(&policies[(round % 3) as usize]);
+        let host = Host::of(&mut lab);
+        host.tell_kernel(&mut lab);
+        let generation = lab.generation.take().expect("a policy is in force");
+        let number = lab.datapath.generation().expect("a policy is in force");
+        let mut model = Model::new(&generation.compiled, number);
+        model.flows = std::mem::take(&mut flows);
+        host.tell_model(&mut model);
+        for packet in 0..PACKETS {
+            let frame = random.frame();
+            let context =
+                format!("round {round} packet {packet}: {:?} {}", frame.direction, frame.packet);
+            let network = random.of(&[Network::Public, Network::Public, Network::Private]);
+            lab.by_network(network);
+            model.groups = [(DEVICE, network as u8)].into();
+            let decision = compare(&mut lab, &mut model, &mut random, &frame, &context);
+            *reasons.entry((decision.reason, frame.direction, decision.verdict)).or_default() += 1;
+            judged_by_rules += u64::from(agrees_with_policy(
+                &generation,
+                &lab,
+                &host,
+                &parsed(&frame.packet.bytes(), frame.direction, 0),
+                &decision,
+                &context,
+            ));
+        }
+        compare_flows(&lab, &model);
+        flows = model.flows;
+    }
+    let seen: Vec<_> = reasons.keys().map(|(reason, ..)| *reason).collect();
+    println!("{} kinds of outcome, {judged_by_rules} asked of the policy too", reasons.len());
+    let missing: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|reason| !seen.contains(reason) && !UNSEEN.contains(reason))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} never came up in {} packets", PACKETS * ROUNDS);
+    assert!(judged_by_rules > 300, "only {judged_by_rules} packets were judged by rules");
+}
+
+/// One packet, described to both and then sent for real.
+fn compare(
+    lab: &mut Lab,
+    model: &mut Model<'_>,
+    random: &mut Random,
+    frame: &Frame,
+    context: &str,
+) -> Decision {
+    let bytes = frame.packet.bytes();
+    let at_xdp = frame.direction == Direction::Inbound && random.once_in(2);
+    let program_flags = if at_xdp { 0 } else { flags::LENGTH_FROM_BUFFER };
+    let packet = parsed(&bytes, frame.direction, program_flags);
+
+    let cgroups = random.of(&[
+        [0; 8],
+        [0, SLICE, 0, 0, 0, 0, 0, 0],
+        [0, SLICE, SERVICE, 7, 0, 0, 0, 0],
+        [0, 7, SERVICE, 0, 0, 0, 0, 0],
+    ]);
+    let answer = lab.datapath.explain(&Question { cgroups, packet, _pad: [0; 4] });
+    // Only what goes out has a sender.
+    model.cgroups = cgroups;
+    let expected = Answer::of(&model.explain(&packet), model.number);
+    assert_eq!(answer.expect("an answer"), expected, "{context}: the dry run (left), the model");
+
+    let _before = lab.delta();
+    let (program, pass, drop) = match (frame.direction, at_xdp) {
+        (Direction::Outbound, _) => ("nsp_egress", TC_PASS, TC_DROP),
+        (Direction::Inbound, true) => ("nsp_xdp", XDP_PASS, XDP_DROP),
+        (Direction::Inbound, false) => ("nsp_ingress", TC_PASS, TC_DROP),
+    };
+    model.cgroups = [0; 8];
+    let decision = model.judge(&packet);
+    let code = lab.datapath.run(program, &bytes, DEVICE).expect("it runs");
+    let expected = if decision.verdict == Verdict::Pass { pass } else { drop };
+    assert_eq!(code, expected, "{context}: {program} (left), the model, which says {decision:?}");
+    let mut counted = Delta::from([(
+        format!("{:?} {:?} {:?}", frame.direction, decision.verdict, decision.reason),
+        (1, bytes.len() as u64),
+    )]);
+    let category = decision.category();
+    if category != Category::None {
+        counted.insert(format!("{category:?}"), (1, bytes.len() as u64));
+    }
+    assert_eq!(lab.delta(), counted, "{context}: what {program} counted (left), the model");
+    decision
+}
+
+/// The conversations of both, but for the clock.
+fn compare_flows(lab: &Lab, model: &Model<'_>) {
+    let tracked = lab.datapath.flows().expect("conversations can be read");
+    let untimed = |flow: Flow| Flow { opened_ns: 0, seen_ns: 0, ..flow };
+    for entry in &tracked {
+        let flow = model.flows.get(&entry.key);
+        assert_eq!(Some(untimed(entry.flow)), flow.copied().map(untimed), "{:?}", entry.key);
+    }
+    assert_eq!(tracked.len(), model.flows.len());
+}
+
+/// Where rules were asked: whether the policy itself names the same one. Answers whether they were.
+fn agrees_with_policy(
+    generation: &Generation,
+    lab: &Lab,
+    host: &Host,
+    packet: &Parsed,
+    decision: &Decision,
+    context: &str,
+) -> bool {
+    let by_rules = matches!(decision.reason, Reason::Rule | Reason::NoRule)
+        && decision.class == TrafficClass::Public;
+    if !by_rules || decision.association == 0 {
+        return false;
+    }
+    let resource = lab.identities.associations().find(|(it, _)| *it == decision.association);
+    let (_, resource) = resource.expect("an association has a name");
+    let policy = &generation.policy;
+    let (_, resource) = policy
+        .resources
+        .iter()
+        .find(|(name, _)| name.as_str() == resource)
+        .expect("a resource of the policy");
+    let profile = policy.profile_of(resource);
+    let peer = packet.key.remote.to_ip(packet.ip_family());
+    let covers = |prefixes: &[IpNet]| prefixes.iter().any(|prefix| prefix.contains(&peer));
+    let port = match decision.opener {
+        Direction::Inbound => packet.key.local_port,
+        Direction::Outbound => packet.key.remote_port,
+    };
+    let named = |fqdns: &[Fqdn]| {
+        let learned = host.learned.iter().find(|(address, _)| *address == peer);
+        let valid = learned.into_iter().flat_map(|(_, learned)| &learned.names);
+        let valid = valid.filter(|name| name.name != 0 && name.expires_s == u32::MAX);
+        let names: Vec<_> = valid
+            .filter_map(|entry| lab.identities.names().find(|(it, _)| *it == entry.name))
+            .collect();
+        fqdns.iter().any(|fqdn| names.iter().any(|(_, name)| *name == fqdn.as_str()))
+    };
+    let expected = match decision.opener {
+        Direction::Inbound => profile
+            .inbound
+            .iter()
+            .find(|(_, rule)| covers(&rule.prefixes) && admits(&rule.ports, packet, port))
+            .map(|(name, _)| name.as_str()),
+        Direction::Outbound => profile
+            .outbound
+            .iter()
+            .find(|(_, rule)| {
+                (covers(&rule.prefixes) || named(&rule.fqdns)) && admits(&rule.ports, packet, port)
+            })
+            .map(|(name, _)| name.as_str()),
+    };
+    let rule = lab.identities.rules().find(|(it, ..)| *it == decision.rule);
+    assert_eq!(
+        rule.map(|(_, _, _, name)| name),
+        expected,
+        "{context}: the rule (left), the policy"
+    );
+    true
+}
+
+fn admits(ports: &PortSet, packet: &Parsed, port: u16) -> bool {
+    let protocol = packet.key.protocol;
+    match ports {
+        PortSet::Any => true,
+        PortSet::Listed(list) => list.iter().any(|spec| match spec {
+            PortSpec::Range(range) => {
+                range.transport.number() == protocol && (range.first..=range.last).contains(&port)
+            }
+            PortSpec::Icmp => protocol == 1 || protocol == 58,
+            PortSpec::Protocol(number) => *number == protocol,
+        }),
+    }
+}
