@@ -20,6 +20,7 @@ mod resource;
 mod rules;
 
 pub use crate::decision::{Decision, FlowAction};
+pub use conversation::rejudge;
 pub use resource::Seat;
 
 use crate::{
@@ -44,6 +45,15 @@ pub trait Tables {
     fn slot(&self) -> u32;
     /// The tracked conversation with this key, expired or not.
     fn flow(&mut self, key: &FlowKey) -> Option<Flow>;
+    /// Judges a conversation anew; false when it is to be forgotten. The kernel programs put a
+    /// function of its own here, which the verifier checks once.
+    #[inline(always)]
+    fn judged_anew(&mut self, key: &FlowKey, flow: &mut Flow, generation: &Generation) -> bool
+    where
+        Self: Sized,
+    {
+        rejudge(key, flow, self, generation)
+    }
     /// Writes back what re-judging the conversation found last by [`Tables::flow`] came to.
     fn rejudged(&mut self, flow: &Flow);
     /// What became of the first fragment of the datagram this later fragment belongs to.

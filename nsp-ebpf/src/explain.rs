@@ -3,31 +3,12 @@
 //! Run by `BPF_PROG_TEST_RUN` with a [`Question`] as the packet's bytes.
 
 use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
-use nsp_common::{
-    decide::decide,
-    explain::{Answer, Question},
-};
+use nsp_common::explain::{Answer, Question};
 
 use crate::{
-    barrier,
+    barrier, judge,
     maps::{self, Hook},
-    tables::{Live, Sender},
 };
-
-/// The cgroups that the question names.
-struct Named {
-    ancestors: [u64; 8],
-}
-
-impl Sender for Named {
-    #[inline(always)]
-    fn ancestor_cgroup(&self, level: i32) -> u64 {
-        match self.ancestors.get(level as usize & 7) {
-            Some(id) => *id,
-            None => 0,
-        }
-    }
-}
 
 /// Answers in place; the action code says nothing.
 #[classifier]
@@ -47,11 +28,10 @@ fn answer(context: &TcContext) -> Option<()> {
     let question = unsafe { &*(start as *const Question) };
     let work = maps::scratch(Hook::Explain)?;
     work.packet = question.packet;
+    work.cgroups = question.cgroups;
+    judge::nsp_decide_described(Hook::Explain as u32);
     barrier::forget();
-    let mut tables = Live::new(Named { ancestors: question.cgroups }, true);
-    work.decision = decide(&work.packet, &mut tables);
-    barrier::forget();
-    let answer = Answer::of(&work.decision, tables.generation.number);
+    let answer = Answer::of(&work.decision, work.generation);
     if start + size_of::<Answer>() > context.data_end() {
         return None;
     }

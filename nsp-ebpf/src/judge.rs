@@ -7,7 +7,8 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use nsp_common::{
-    decide::{FlowAction, decide},
+    decide::{FlowAction, decide, rejudge},
+    packet::flags as packet_flags,
     verdict::Verdict,
 };
 
@@ -15,7 +16,7 @@ use crate::{
     flow,
     maps::{self, Hook},
     report,
-    tables::{Live, NoSender, Sender, Socket},
+    tables::{Described, Live, NoSender, Sender, Socket},
 };
 
 /// Decides about a packet that comes in.
@@ -32,6 +33,33 @@ pub(crate) extern "C" fn nsp_decide_outbound(skb: *mut __sk_buff, hook: u32) -> 
     decide_by(hook, Socket(skb))
 }
 
+/// Decides about a packet that is only described.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_decide_described(hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let mut tables = Live::new(Described(&raw const work.cgroups), hook, work);
+    work.generation = tables.generation.number;
+    work.decision = decide(&work.packet, &mut tables);
+    0
+}
+
+/// Judges a conversation anew: the one of the packet, or the one an ICMP error is about. Answers
+/// zero when it is to be forgotten; what became of it lies in the work place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_rejudge(hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let tables = Live::again(work);
+    let generation = tables.generation;
+    let key = if work.packet.has(packet_flags::ICMP_ERROR) {
+        &work.packet.inner
+    } else {
+        &work.packet.key
+    };
+    u32::from(rejudge(key, &mut work.flow, &tables, &generation))
+}
+
 /// Counts, records and tracks what was decided; answers the verdict as a number.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -43,7 +71,7 @@ pub(crate) extern "C" fn nsp_report(hook: u32) -> u32 {
 #[inline(always)]
 fn decide_by<S: Sender>(hook: u32, sender: S) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
-    let mut tables = Live::new(sender, false);
+    let mut tables = Live::new(sender, hook, work);
     work.generation = tables.generation.number;
     work.now_ns = tables.now_ns;
     work.odd_epoch = u32::from(tables.odd_epoch);

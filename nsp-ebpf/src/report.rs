@@ -35,8 +35,7 @@ pub(crate) fn conclude(work: &mut Work) -> Verdict {
 /// When the table is full the peer's address is given up step by step before the record is.
 #[inline(always)]
 fn record(work: &mut Work, category: Category) {
-    let Work { packet, event, record: first, decision, generation, now_ns, odd_epoch, cursor: _ } =
-        work;
+    let Work { packet, event, record: first, decision, generation, now_ns, odd_epoch, .. } = work;
     let (odd, now_ns) = (*odd_epoch != 0, *now_ns);
     let addition = Addition::of(packet, decision);
     event.key = RecordKey::of(packet, decision, category, *generation);

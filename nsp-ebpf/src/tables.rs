@@ -15,7 +15,10 @@ use nsp_common::{
     selector::Selector,
 };
 
-use crate::maps::{self, Found};
+use crate::{
+    judge,
+    maps::{self, Found, Hook, Work},
+};
 
 /// Who sent a packet, where a hook can tell.
 pub(crate) trait Sender {
@@ -44,6 +47,17 @@ impl Sender for Socket {
     }
 }
 
+/// A sender that is only described: its cgroups by level, in the work place.
+pub(crate) struct Described(pub(crate) *const [u64; 8]);
+
+impl Sender for Described {
+    #[inline(always)]
+    fn ancestor_cgroup(&self, level: i32) -> u64 {
+        // SAFETY: the work place outlives the packet; the mask keeps the index inside.
+        unsafe { (*self.0)[level as usize & 7] }
+    }
+}
+
 /// Levels of cgroups that are looked at, from the top: units live in the first few.
 const CGROUP_LEVELS: i32 = 8;
 
@@ -63,12 +77,16 @@ pub(crate) struct Live<S> {
     /// Nothing is written: the caller only wants to know.
     pub(crate) dry: bool,
     pub(crate) sender: S,
+    /// The hook whose work place holds the packet.
+    hook: u32,
+    /// That work place.
+    work: *mut Work,
 }
 
 impl<S: Sender> Live<S> {
     /// Reads the control words once; everything after uses what they said.
     #[inline(always)]
-    pub(crate) fn new(sender: S, dry: bool) -> Self {
+    pub(crate) fn new(sender: S, hook: u32, work: *mut Work) -> Self {
         // SAFETY: a helper without arguments.
         let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
         let (current, odd_epoch) = match maps::control() {
@@ -77,7 +95,35 @@ impl<S: Sender> Live<S> {
         };
         let slot = current.slot(now_ns);
         let found = Found { flow: core::ptr::null_mut(), is_proven: false };
-        Self { slot, generation: maps::generation(slot), now_ns, odd_epoch, found, dry, sender }
+        Self {
+            slot,
+            generation: maps::generation(slot),
+            now_ns,
+            odd_epoch,
+            found,
+            dry: hook == Hook::Explain as u32,
+            sender,
+            hook,
+            work,
+        }
+    }
+}
+
+impl Live<NoSender> {
+    /// The maps as the packet saw them whose conversation is judged anew.
+    #[inline(always)]
+    pub(crate) fn again(work: &Work) -> Self {
+        Self {
+            slot: work.slot,
+            generation: maps::generation(work.slot),
+            now_ns: work.now_ns,
+            odd_epoch: false,
+            found: Found { flow: core::ptr::null_mut(), is_proven: false },
+            dry: true,
+            sender: NoSender,
+            hook: 0,
+            work: core::ptr::null_mut(),
+        }
     }
 }
 
@@ -105,6 +151,20 @@ impl<S: Sender> Tables for Live<S> {
         }
         // SAFETY: a map value, not null; copied at once (see maps::copied!).
         Some(unsafe { *self.found.flow })
+    }
+
+    #[inline(always)]
+    fn judged_anew(&mut self, _key: &FlowKey, flow: &mut Flow, _generation: &Generation) -> bool {
+        // SAFETY: the work place is this processor's and outlives the packet; only fields that
+        // nobody holds a reference to are touched.
+        unsafe {
+            (*self.work).flow = *flow;
+            (*self.work).slot = self.slot;
+            (*self.work).now_ns = self.now_ns;
+            let lives = judge::nsp_rejudge(self.hook) != 0;
+            *flow = (*self.work).flow;
+            lives
+        }
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! TC: what goes out, and what comes in where the driver has no XDP or frames have no link header.
 
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC},
     macros::classifier,
     programs::TcContext,
 };
@@ -23,25 +23,29 @@ const HEADERS: u32 = 256;
 /// TC ingress on an Ethernet device.
 #[classifier]
 fn nsp_ingress(context: TcContext) -> i32 {
-    action(judge_buffer(&context, Hook::Ingress, LinkHeader::Ethernet))
+    nsp_parse_ingress(context.skb.skb);
+    action(judge::inbound(Hook::Ingress))
 }
 
 /// TC egress on an Ethernet device.
 #[classifier]
 fn nsp_egress(context: TcContext) -> i32 {
-    action(judge_buffer(&context, Hook::Egress, LinkHeader::Ethernet))
+    nsp_parse_egress(context.skb.skb);
+    action(judge::outbound(context.skb.skb, Hook::Egress))
 }
 
 /// TC ingress on a device without link header.
 #[classifier]
 fn nsp_ingress_bare(context: TcContext) -> i32 {
-    action(judge_buffer(&context, Hook::Ingress, LinkHeader::None))
+    nsp_parse_ingress_bare(context.skb.skb);
+    action(judge::inbound(Hook::Ingress))
 }
 
 /// TC egress on a device without link header.
 #[classifier]
 fn nsp_egress_bare(context: TcContext) -> i32 {
-    action(judge_buffer(&context, Hook::Egress, LinkHeader::None))
+    nsp_parse_egress_bare(context.skb.skb);
+    action(judge::outbound(context.skb.skb, Hook::Egress))
 }
 
 /// Pass is "let the next one decide", never `TC_ACT_OK`, which would end the chain.
@@ -53,9 +57,28 @@ fn action(verdict: Verdict) -> i32 {
     }
 }
 
+/// A parser of its own for each program: the verifier checks it once, by itself, and its stack is
+/// free again when the decision needs room.
+macro_rules! parser {
+    ($name:ident, $hook:expr, $link:expr) => {
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $name(skb: *mut __sk_buff) -> u32 {
+            parse(&TcContext::new(skb), $hook, $link);
+            0
+        }
+    };
+}
+
+parser!(nsp_parse_ingress, Hook::Ingress, LinkHeader::Ethernet);
+parser!(nsp_parse_egress, Hook::Egress, LinkHeader::Ethernet);
+parser!(nsp_parse_ingress_bare, Hook::Ingress, LinkHeader::None);
+parser!(nsp_parse_egress_bare, Hook::Egress, LinkHeader::None);
+
+/// Reads the buffer into the hook's work place.
 #[inline(always)]
-fn judge_buffer(context: &TcContext, hook: Hook, link: LinkHeader) -> Verdict {
-    let Some(work) = maps::scratch(hook) else { return Verdict::Pass };
+fn parse(context: &TcContext, hook: Hook, link: LinkHeader) {
+    let Some(work) = maps::scratch(hook) else { return };
     let packet = &mut work.packet;
     let length = context.len();
     let wanted = if length < HEADERS { length } else { HEADERS };
@@ -79,8 +102,4 @@ fn judge_buffer(context: &TcContext, hook: Hook, link: LinkHeader) -> Verdict {
     }
     let bytes = Linear::new(context.data(), context.data_end(), length, &mut work.cursor);
     packet.parse(&bytes, link);
-    match hook {
-        Hook::Egress => judge::outbound(context.skb.skb, hook),
-        _ => judge::inbound(hook),
-    }
 }

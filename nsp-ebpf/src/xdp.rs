@@ -1,7 +1,10 @@
 //! XDP: what comes in, before the stack sees it.
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    bindings::{
+        xdp_action::{XDP_DROP, XDP_PASS},
+        xdp_md,
+    },
     macros::xdp,
     programs::XdpContext,
 };
@@ -19,15 +22,19 @@ use crate::{
 /// Native or generic XDP on an Ethernet device. Pass leaves the frame to the next program.
 #[xdp(frags)]
 fn nsp_xdp(context: XdpContext) -> u32 {
-    match judge_frame(&context) {
+    nsp_parse_xdp(context.ctx);
+    match judge::inbound(Hook::Xdp) {
         Verdict::Pass => XDP_PASS,
         Verdict::Drop => XDP_DROP,
     }
 }
 
-#[inline(always)]
-fn judge_frame(context: &XdpContext) -> Verdict {
-    let Some(work) = maps::scratch(Hook::Xdp) else { return Verdict::Pass };
+/// Reads the frame into the hook's work place. By itself, as in `tc.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_parse_xdp(context: *mut xdp_md) -> u32 {
+    let context = XdpContext::new(context);
+    let Some(work) = maps::scratch(Hook::Xdp) else { return 0 };
     let packet = &mut work.packet;
     // SAFETY: the context is the kernel's own.
     let length = unsafe { aya_ebpf::helpers::generated::bpf_xdp_get_buff_len(context.ctx) } as u32;
@@ -35,5 +42,5 @@ fn judge_frame(context: &XdpContext) -> Verdict {
     packet.ifindex = context.ingress_ifindex() as u32;
     let bytes = Linear::new(context.data(), context.data_end(), length, &mut work.cursor);
     packet.parse(&bytes, LinkHeader::Ethernet);
-    judge::inbound(Hook::Xdp)
+    0
 }

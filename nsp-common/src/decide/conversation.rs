@@ -83,14 +83,16 @@ fn is_trusted<T: Tables>(inner: &FlowKey, packet: &Packet, tables: &T) -> bool {
 /// The conversation with this key as the current generation sees it.
 #[inline(always)]
 fn current<T: Tables>(key: &FlowKey, tables: &mut T, generation: &Generation) -> Option<Flow> {
-    let flow = tables.flow(key)?;
+    let mut flow = tables.flow(key)?;
     if flow.is_expired(key.protocol, tables.now_ns()) {
         return None;
     }
     if flow.generation == generation.number {
         return Some(flow);
     }
-    let flow = rejudge(key, flow, tables, generation)?;
+    if !tables.judged_anew(key, &mut flow, generation) {
+        return None;
+    }
     tables.rejudged(&flow);
     Some(flow)
 }
@@ -99,16 +101,16 @@ fn current<T: Tables>(key: &FlowKey, tables: &mut T, generation: &Generation) ->
 /// peer's prefix is looked up again, for that is the policy; the name's learned address is not, so
 /// that an expired DNS entry cuts nothing.
 #[inline(always)]
-fn rejudge<T: Tables>(
+pub fn rejudge<T: Tables>(
     key: &FlowKey,
-    mut flow: Flow,
+    flow: &mut Flow,
     tables: &T,
     generation: &Generation,
-) -> Option<Flow> {
+) -> bool {
     flow.generation = generation.number;
     if flow.reason == Reason::Resolver as u8 {
         // A resolver that is trusted no more is an ordinary peer: forget what it was.
-        return (tables.endpoint(&key.remote) & endpoint::RESOLVER != 0).then_some(flow);
+        return tables.endpoint(&key.remote) & endpoint::RESOLVER != 0;
     }
     let mut seat = resource::seat_of(flow.association, flow.opened_by(), tables, generation);
     if seat.association == 0 {
@@ -131,12 +133,13 @@ fn rejudge<T: Tables>(
     if seat.association == 0 {
         if generation.public_access == PublicAccess::Enabled as u8 {
             flow.reason = Reason::Unassociated as u8;
-            return Some(flow);
+            return true;
         }
-        return Some(hold(flow, seat.mode, 0, true));
+        hold(flow, seat.mode, 0, true);
+        return true;
     }
     if flow.reason == Reason::Metadata as u8 && !seat.metadata_denied {
-        return Some(flow);
+        return true;
     }
     let service_port = match flow.opened_by() {
         Direction::Inbound => key.local_port,
@@ -156,24 +159,24 @@ fn rejudge<T: Tables>(
             // The rule did not open it and shall not end it by going.
             flow.flags |= flow_flags::KEPT;
         }
-        return Some(flow);
+        return true;
     }
     let cut_before_ns = tables.association(flow.association).cut_before_ns;
-    Some(hold(flow, seat.mode, cut_before_ns, was_tolerated || was_alone))
+    hold(flow, seat.mode, cut_before_ns, was_tolerated || was_alone);
+    true
 }
 
 /// A conversation that no rule allows any more: tolerated in transition; kept when it was tolerated
 /// before its association was enforced; else denied, and left in its place so that a rollback of
 /// the policy revives it.
 #[inline(always)]
-const fn hold(mut flow: Flow, mode: AccessMode, cut_before_ns: u64, tolerated: bool) -> Flow {
+const fn hold(flow: &mut Flow, mode: AccessMode, cut_before_ns: u64, tolerated: bool) {
     flow.reason = Reason::NoRule as u8;
     flow.flags |= match mode {
         AccessMode::Transition => flow_flags::WOULD_DENY,
         AccessMode::Enforced if tolerated && flow.opened_ns >= cut_before_ns => flow_flags::KEPT,
         AccessMode::Enforced => flow_flags::DENIED,
     };
-    flow
 }
 
 /// The verdict of a conversation that this generation has judged.

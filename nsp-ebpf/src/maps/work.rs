@@ -4,6 +4,7 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use nsp_common::{
     decide::Decision,
     event::{Event, Record},
+    flow::Flow,
     packet::Packet,
 };
 
@@ -24,6 +25,12 @@ pub(crate) struct Work {
     pub(crate) decision: Decision,
     /// One when the records of odd epochs are being filled.
     pub(crate) odd_epoch: u32,
+    /// The slot of the generation.
+    pub(crate) slot: u32,
+    /// The conversation to be judged anew, and what came of it.
+    pub(crate) flow: Flow,
+    /// The cgroups of a sender that is only described.
+    pub(crate) cgroups: [u64; 8],
     /// Where the parser forgets offsets.
     pub(crate) cursor: u32,
 }

@@ -191,7 +191,7 @@ fn resource_that_is_gone_leaves_its_conversations_to_public_access() {
         case.apply(ENFORCED);
         case.concerns("host");
         case.inbound(case.ip(Office, Server) / tcp(port, 5432).ack())
-            .passes(Reason::Kept, IN_ALLOWED);
+            .passes_by("office", Reason::Kept, IN_ALLOWED);
     });
 }
 
