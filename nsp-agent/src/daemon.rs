@@ -1,7 +1,7 @@
 //! The daemon: one loop over everything that can happen.
 //!
-//! [`state::Agent`] holds what is known and does what is to be done; this file only waits. Inputs
-//! are a closed list ([`Input`]), so that a reader sees on one page what moves the agent.
+//! `state::Agent` holds what is known and does what is to be done; this file only waits. Inputs
+//! are a closed list (`Input`), so that a reader sees on one page what moves the agent.
 
 mod bind;
 mod catalogue;
@@ -187,7 +187,7 @@ fn watch_ring(mut events: Events) -> mpsc::Receiver<()> {
     std::thread::spawn(move || {
         while !sender.is_closed() {
             let mut came = false;
-            while events.next().is_some() {
+            while events.take_one().is_some() {
                 came = true;
             }
             // Full means that the loop has not yet seen the last word: one is enough.
@@ -207,6 +207,6 @@ async fn next_event(ring: &mut Option<mpsc::Receiver<()>>) {
         None => false,
     };
     if !came {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -171,7 +171,7 @@ fn before_resource<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gene
         return Step::Decided(Decision::pass(Reason::NotIp, TrafficClass::Unknown, way));
     }
     if packet.has(flags::FORWARDED) && generation.has(generation_flags::PASS_FORWARDED) {
-        return Step::Decided(Decision::pass(Reason::Forwarded, TrafficClass::Unknown, way));
+        return Step::Decided(forwarded(packet, tables));
     }
     if !packet.has(flags::ADDRESSED) {
         let reason = flaw(packet).unwrap_or(Reason::TruncatedLink);
@@ -192,6 +192,18 @@ fn before_resource<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gene
     }
     // 4.
     conversation::judge(packet, tables, generation)
+}
+
+/// A packet that a host which routes lets through unjudged. What answers it comes in by the same
+/// door as the host's own traffic, so it opens a conversation by which the answer is known.
+#[inline(always)]
+fn forwarded<T: Tables>(packet: &Packet, tables: &mut T) -> Decision {
+    let mut decision = Decision::pass(Reason::Forwarded, TrafficClass::Unknown, packet.way());
+    if packet.has(flags::KEYED) && packet.flaw == 0 {
+        let known = tables.flow(&packet.key).is_some() && !packet.is_bare_syn();
+        decision.flow = if known { FlowAction::Touch } else { FlowAction::Open };
+    }
+    decision
 }
 
 /// What the parser found wanting.

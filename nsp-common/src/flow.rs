@@ -209,6 +209,8 @@ impl Flow {
             Reason::Resolver
         } else if self.reason == Reason::Metadata as u8 {
             Reason::Metadata
+        } else if self.reason == Reason::Forwarded as u8 {
+            Reason::Forwarded
         } else if self.has(flags::KEPT) {
             Reason::Kept
         } else {

@@ -40,7 +40,7 @@ pub enum DaemonError {
         interface: String,
         /// Why.
         #[source]
-        source: DatapathError,
+        source: Box<DatapathError>,
     },
     /// The control socket cannot be made.
     #[error("cannot listen at {path}")]

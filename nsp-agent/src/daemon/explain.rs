@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use nsp_common::{
     address::{Address, Family},
     decide::decide,
@@ -147,7 +148,7 @@ impl Agent {
                 };
                 address.is_ipv4() == v4 && !link_local
             };
-            link.addresses.iter().map(|net| net.addr()).find(fits)
+            link.addresses.iter().map(IpNet::addr).find(fits)
         };
         of_link(ifindex).or_else(|| self.groups.keys().find_map(|index| of_link(*index)))
     }

@@ -239,7 +239,10 @@ impl Agent {
                 let mode = self.options.xdp_mode;
                 let again = self.attachments.add(&mut self.datapath, &device, mode);
                 if let Err(source) = again {
-                    return Err(DaemonError::Uncovered { interface: device.name, source });
+                    return Err(DaemonError::Uncovered {
+                        interface: device.name,
+                        source: Box::new(source),
+                    });
                 }
             }
         }
@@ -262,7 +265,7 @@ impl Agent {
                 Err(error) => self.complain("listeners are not followed", &error),
             }
         }
-        if self.cares % 5 == 0 {
+        if self.cares.is_multiple_of(5) {
             let files = self.resolver_files();
             if let Ok(resolvers) = resolvers::read(&files)
                 && resolvers != self.resolvers
@@ -272,7 +275,7 @@ impl Agent {
                 let _receivers = self.names.upstreams.send(Upstreams::Host);
             }
         }
-        if self.cares % 30 == 0 {
+        if self.cares.is_multiple_of(30) {
             self.expire_flows();
         }
     }

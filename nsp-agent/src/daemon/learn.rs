@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use ipnet::IpNet;
 use nsp_common::{address::Address, link::endpoint};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -104,7 +105,7 @@ impl Agent {
     }
 
     pub(super) fn tell_forbidden(&mut self) {
-        let own = self.links.iter().flat_map(|link| &link.addresses).map(|net| net.addr());
+        let own = self.links.iter().flat_map(|link| &link.addresses).map(IpNet::addr);
         let forbidden = Forbidden::new(private_prefixes(&self.loaded.policy), own);
         let _receivers = self.names.forbidden.send(forbidden);
     }

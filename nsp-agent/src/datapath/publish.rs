@@ -57,11 +57,11 @@ impl Tries {
             match prefix {
                 IpNet::V4(net) => {
                     insert(&mut v4, &Key::new(length, net.network().octets()), *class)
-                        .map_err(failed("ADDRESSES_V4"))?
+                        .map_err(failed("ADDRESSES_V4"))?;
                 }
                 IpNet::V6(net) => {
                     insert(&mut v6, &Key::new(length, net.network().octets()), *class)
-                        .map_err(failed("ADDRESSES_V6"))?
+                        .map_err(failed("ADDRESSES_V6"))?;
                 }
             }
         }

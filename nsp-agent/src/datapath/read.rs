@@ -243,7 +243,7 @@ pub struct Events(RingBuf<MapData>);
 
 impl Events {
     /// The next event, or `None` when the ring is empty.
-    pub fn next(&mut self) -> Option<Event> {
+    pub fn take_one(&mut self) -> Option<Event> {
         let item = self.0.next()?;
         Event::from_bytes(&item)
     }

@@ -1,7 +1,7 @@
 //! The cgroups of this host (version 2), and the systemd units that they belong to.
 //!
 //! The id of a cgroup is the inode number of its directory; sockets and packets carry it. A unit
-//! that restarts has a new directory and so a new id. [`Tree`] is one reading, [`watch`] follows
+//! that restarts has a new directory and so a new id. [`Tree`] is one reading, [`watch()`] follows
 //! the changes. Cgroups have nothing to do with network namespaces.
 
 mod tree;

@@ -1,6 +1,6 @@
 //! The devices of this network namespace and their addresses.
 //!
-//! [`read`] lists them, [`choose`] says which of them are judged, [`watch`] tells when it is time
+//! [`read`] lists them, [`choose()`] says which of them are judged, [`watch()`] tells when it is time
 //! to do both again.
 
 mod choose;

@@ -4,7 +4,7 @@ use super::{Decision, FlowAction, Step, Tables, resource, rules};
 use crate::{
     class,
     flow::{Flow, FlowKey, flags as flow_flags},
-    generation::{Generation, PublicAccess},
+    generation::{Generation, PublicAccess, flags as generation_flags},
     link::endpoint,
     net::{
         icmp::{v4, v6},
@@ -108,6 +108,9 @@ pub fn rejudge<T: Tables>(
     generation: &Generation,
 ) -> bool {
     flow.generation = generation.number;
+    if flow.reason == Reason::Forwarded as u8 {
+        return generation.has(generation_flags::PASS_FORWARDED);
+    }
     if flow.reason == Reason::Resolver as u8 {
         // A resolver that is trusted no more is an ordinary peer: forget what it was.
         return tables.endpoint(&key.remote) & endpoint::RESOLVER != 0;
@@ -192,6 +195,8 @@ fn standing(flow: &Flow) -> Decision {
     };
     let class = if flow.reason == Reason::Resolver as u8 {
         TrafficClass::Infrastructure
+    } else if flow.reason == Reason::Forwarded as u8 {
+        TrafficClass::Unknown
     } else {
         TrafficClass::Public
     };

@@ -144,7 +144,7 @@ impl Lab {
     /// The records and events since this was asked last.
     pub fn records(&mut self) -> (Drained, Vec<Event>) {
         let records = self.datapath.drain_records().expect("records can be read");
-        (records, std::iter::from_fn(|| self.events.next()).collect())
+        (records, std::iter::from_fn(|| self.events.take_one()).collect())
     }
 
     /// Forgets what was counted and recorded so far.

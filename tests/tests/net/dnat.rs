@@ -149,7 +149,6 @@ fn container_behind_an_enforced_host_does_not_get_out_either() {
 }
 
 #[test]
-#[ignore = "forwarded = \"pass\" lets the question out and drops its answer as unsolicited"]
 fn host_that_routes_passes_what_it_forwards_and_still_judges_its_own() {
     let mut world = world();
     let _stranger = service::tcp(world.host(Party::Stranger), 443);

@@ -190,8 +190,11 @@ fn resource_that_is_gone_leaves_its_conversations_to_public_access() {
         // Once kept it stays kept, also when a rule covers it again.
         case.apply(ENFORCED);
         case.concerns("host");
-        case.inbound(case.ip(Office, Server) / tcp(port, 5432).ack())
-            .passes_by("office", Reason::Kept, IN_ALLOWED);
+        case.inbound(case.ip(Office, Server) / tcp(port, 5432).ack()).passes_by(
+            "office",
+            Reason::Kept,
+            IN_ALLOWED,
+        );
     });
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Tool {
 }
 
 /// What must be there besides the BPF toolchain, and the C linker that built this program.
-pub(crate) const TOOLS: [Tool; 4] = [
+pub(crate) const TOOLS: [Tool; 5] = [
     Tool {
         look: Look::File("/etc/ssl/certs/ca-certificates.crt"),
         package: "ca-certificates",
@@ -40,6 +40,12 @@ pub(crate) const TOOLS: [Tool; 4] = [
         look: Look::Command("nft"),
         package: "nftables",
         why: "tests and the demo stand beside a host firewall",
+        optional: false,
+    },
+    Tool {
+        look: Look::Command("dnsmasq"),
+        package: "dnsmasq-base",
+        why: "tests of rules by name ask a real DNS server",
         optional: false,
     },
     Tool {
