@@ -7,11 +7,11 @@
 //!
 //! 1. not IP: passes; forwarded, on a host that routes: passes
 //! 2. martian source: malformed in spirit, dropped where enforced
-//! 3. infrastructure: discovery, DHCP, multicast, resolvers, cloud endpoints ([`infrastructure`])
-//! 4. a tracked conversation: its own verdict, re-judged once a generation ([`conversation`])
+//! 3. infrastructure: discovery, DHCP, multicast, resolvers, cloud endpoints (`infrastructure.rs`)
+//! 4. a tracked conversation: its own verdict, re-judged once a generation (`conversation.rs`)
 //! 5. a private peer by the right interface, 6. a member or linked peer: allowed
 //! 7. malformed or unclassifiable: dropped where enforced
-//! 8. a public peer: the access rules of the resource's profile ([`rules`])
+//! 8. a public peer: the access rules of the resource's profile (`rules.rs`)
 //! 9. no associated resource: `public_network_access`
 
 mod conversation;

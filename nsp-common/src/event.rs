@@ -101,7 +101,7 @@ pub struct RecordKey {
     pub association: u16,
     /// Transport protocol.
     pub protocol: u8,
-    /// Family, as in [`Packet::family`].
+    /// Family, as in [`crate::flow_key::FlowKey::family`].
     pub family: u8,
     /// [`Reason`] as a number; conversations keep the reason they opened with out of here, so that
     /// a rule's record holds all of its packets.

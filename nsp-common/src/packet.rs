@@ -21,7 +21,7 @@ pub mod flags {
     pub const LATER_FRAGMENT: u16 = 1 << 4;
     /// An ICMP error.
     pub const ICMP_ERROR: u16 = 1 << 5;
-    /// [`super::Inner`] holds the packet inside an ICMP error.
+    /// [`super::Packet::inner`] holds the packet inside an ICMP error.
     pub const INNER: u16 = 1 << 6;
     /// A packet-too-big with an impossible MTU.
     pub const BAD_MTU: u16 = 1 << 7;
@@ -59,7 +59,7 @@ pub struct Packet {
     pub hop_limit: u8,
     /// [`Direction`] as a number.
     pub direction: u8,
-    /// [`Reason`] why it is malformed, as a number; zero when it is not.
+    /// [`crate::verdict::Reason`] why it is malformed, as a number; zero when it is not.
     pub flaw: u8,
 }
 

@@ -2,7 +2,7 @@
 //! kernel, do they judge built packets right, and do they judge what goes over real devices?
 //!
 //! It needs root and nothing else, so it runs on the development machine as well. Every line that
-//! the machine outside reads starts with [`report::MARK`]; the last one has the sums.
+//! the machine outside reads starts with `report::MARK`; the last one has the sums.
 
 mod devices;
 mod explain;
