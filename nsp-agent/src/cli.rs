@@ -62,18 +62,21 @@ pub(crate) struct Socket {
     control: PathBuf,
 }
 
-/// Where the policy is.
+/// Which policy, where the agent's own is meant when none is named.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PolicyFile {
-    /// The policy file, or a directory of *.toml files
-    #[arg(value_name = "FILE", env = "NSP_POLICY", default_value = "/etc/nsp/policy.toml")]
-    file: PathBuf,
+    /// The policy file, or a directory of *.toml files; without: the running agent's own
+    #[arg(value_name = "FILE", env = "NSP_POLICY")]
+    file: Option<PathBuf>,
 }
 
 impl PolicyFile {
     /// The file with an absolute path, as the daemon needs it.
-    fn absolute(&self) -> Result<PathBuf, Failure> {
-        std::path::absolute(&self.file).map_err(|error| Failure::failed(format!("{error}")))
+    fn absolute(&self) -> Result<Option<PathBuf>, Failure> {
+        let absolute = |file: &PathBuf| {
+            std::path::absolute(file).map_err(|error| Failure::failed(format!("{error}")))
+        };
+        self.file.as_ref().map(absolute).transpose()
     }
 }
 

@@ -46,15 +46,15 @@ pub enum Request {
     },
     /// Make a policy file the one in force.
     Apply {
-        /// The file or directory, absolute.
-        path: std::path::PathBuf,
+        /// The file or directory, absolute; the agent's own when absent.
+        path: Option<std::path::PathBuf>,
         /// Do not keep the conversations of associations that become enforced.
         strict: bool,
     },
     /// What applying a policy would change.
     Plan {
-        /// The file or directory, absolute.
-        path: std::path::PathBuf,
+        /// The file or directory, absolute; the agent's own when absent.
+        path: Option<std::path::PathBuf>,
     },
     /// Set an association's mode until the next apply.
     Mode {

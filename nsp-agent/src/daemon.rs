@@ -96,6 +96,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let mut host = links::watch().map_err(DaemonError::Host)?;
     let listener = control::listen(&options.control)
         .map_err(|source| DaemonError::Control { path: options.control.clone(), source })?;
+    let socket = options.control.clone();
     let (batches_in, mut batches) = mpsc::channel(64);
     let mut agent = Agent::start(options, batches_in).await?;
     let (calls_in, mut calls) = mpsc::channel(16);
@@ -161,6 +162,8 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         }
     }
     agent.end();
+    // Gone or replaced already is as good.
+    let _removed = std::fs::remove_file(&socket);
     if let Some(sender) = detached {
         // Said when it is so, and written by a task that ends with this one. The verb may have gone.
         let _sent = sender.send(Response::Ok(serde_json::Value::Null));

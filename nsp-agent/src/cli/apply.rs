@@ -22,7 +22,9 @@ impl Apply {
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = self.policy.absolute()?;
         // Read it here first: the errors are the same, and need no agent.
-        policy::load(&path).map_err(|errors| Failure::failed(errors.to_string()))?;
+        if let Some(path) = &path {
+            policy::load(path).map_err(|errors| Failure::failed(errors.to_string()))?;
+        }
         let done = self.socket.call(&Request::Apply { path, strict: self.strict })?;
         println!("generation {} is in force", done["generation"]);
         if !done["trial"].is_null() {

@@ -1,10 +1,12 @@
 //! `nsp check`: what a policy says, without touching anything.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::{Failure, PolicyFile, print_json};
+use super::{Failure, print_json};
 use crate::{
     compile::{self, identities::Identities},
     policy::{
@@ -16,8 +18,9 @@ use crate::{
 /// Read and compile a policy; touches nothing and needs no privileges.
 #[derive(Args, Debug)]
 pub(crate) struct Check {
-    #[command(flatten)]
-    policy: PolicyFile,
+    /// The policy file, or a directory of *.toml files
+    #[arg(value_name = "FILE", env = "NSP_POLICY", default_value = "/etc/nsp/policy.toml")]
+    file: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -25,10 +28,10 @@ pub(crate) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let loaded = policy::load(&self.policy.file)
-            .map_err(|errors| Failure::failed(errors.to_string()))?;
+        let loaded =
+            policy::load(&self.file).map_err(|errors| Failure::failed(errors.to_string()))?;
         let compiled = compile::compile(&loaded.policy, &mut Identities::default())
-            .map_err(|error| Failure::failed(format!("{}: {error}", self.policy.file.display())))?;
+            .map_err(|error| Failure::failed(format!("{}: {error}", self.file.display())))?;
         let sizes = compiled.sizes;
         let rules = rules(&loaded.policy);
         let uncovered = outbound_not_covered(&loaded.policy);

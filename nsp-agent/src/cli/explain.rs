@@ -82,10 +82,9 @@ impl Explain {
         if word != "ALLOW" {
             let rule = if outbound { "outbound" } else { "inbound" };
             if let Some(profile) = answer["profile"].as_str() {
-                println!(
-                    "  to allow it: [profile.{profile}.{rule}.NAME] address_prefixes = [\"{}\"]",
-                    text(&answer["address"])
-                );
+                println!("  to allow it:");
+                println!("    [profile.{profile}.{rule}.NAME]");
+                println!("    address_prefixes = [\"{}\"]", text(&answer["address"]));
             }
         }
         Ok(())

@@ -85,7 +85,9 @@ impl Run {
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .init();
         let options = Options {
-            policy: self.policy,
+            // Verbs name files by their absolute paths; so does the agent.
+            policy: std::path::absolute(&self.policy)
+                .map_err(|error| Failure::failed(format!("{}: {error}", self.policy.display())))?,
             interfaces: self.interfaces,
             xdp_mode: self.xdp_mode.into(),
             watch: self.watch,

@@ -82,7 +82,7 @@ fn bind_part(resource: &BoundResource, part: &Part, host: &Host<'_>, bindings: &
     if process.is_some() && ids.is_empty() {
         bindings.unmatched.push(resource.name.to_string());
     }
-    if process.is_none() && ports.is_empty() {
+    if process.is_none() {
         bindings.outbound_uncovered.push(resource.name.to_string());
     }
     for id in &ids {

@@ -81,12 +81,14 @@ impl Agent {
             Request::Flows => self.list_flows(),
             Request::Cut { peer, kept } => self.cut_flows(peer, kept),
             Request::Apply { path, strict } => {
+                let path = path.unwrap_or_else(|| self.options.policy.clone());
                 let loaded = policy::load(&path).map_err(|errors| errors.to_string())?;
                 let number = self.apply(loaded, strict).map_err(|error| with_sources(&error))?;
                 self.trial = (path != self.options.policy).then_some(path);
                 Ok(serde_json::json!({"generation": number, "trial": self.trial}))
             }
             Request::Plan { path } => {
+                let path = path.unwrap_or_else(|| self.options.policy.clone());
                 let loaded = policy::load(&path).map_err(|errors| errors.to_string())?;
                 self.plan(&loaded)
             }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use nsp_common::{
     address::Family,
+    decide::{Tables as _, rejudge},
     flow::{Flow, flags},
     verdict::{Direction, Reason},
 };
@@ -31,10 +32,22 @@ pub(super) fn standing(flow: &Flow) -> &'static str {
 }
 
 impl Agent {
+    /// All tracked conversations as the generation in force sees them. The programs judge one anew
+    /// at its next packet; an idle one is judged here, so that nobody has to wait for it to speak.
+    fn judged_flows(&self) -> Result<Vec<FlowEntry>, String> {
+        let mut flows = self.datapath.flows().map_err(|error| with_sources(&error))?;
+        let oracle = self.oracle(0);
+        let generation = oracle.generation();
+        for entry in flows.iter_mut().filter(|it| it.flow.generation != generation.number) {
+            rejudge(&entry.key, &mut entry.flow, &oracle, &generation);
+        }
+        Ok(flows)
+    }
+
     /// All conversations that are not over.
     pub(super) fn list_flows(&self) -> Result<Value, String> {
         let now = now_ns();
-        let flows = self.datapath.flows().map_err(|error| with_sources(&error))?;
+        let flows = self.judged_flows()?;
         let live = flows.iter().filter(|it| !it.flow.is_expired(it.key.protocol, now));
         Ok(Value::Array(live.map(|it| self.flow_json(it, now)).collect()))
     }
@@ -68,7 +81,7 @@ impl Agent {
 
     /// Ends conversations: those of one peer, or all kept ones, or all that no rule allows.
     pub(super) fn cut_flows(&mut self, peer: Option<IpAddr>, kept: bool) -> Result<Value, String> {
-        let flows = self.datapath.flows().map_err(|error| with_sources(&error))?;
+        let flows = self.judged_flows()?;
         let mut cut = 0;
         for FlowEntry { key, flow, .. } in flows {
             let family = if key.is_v4() { Family::V4 } else { Family::V6 };
@@ -102,7 +115,7 @@ impl Agent {
 
     /// How many conversations there are, by state.
     pub(super) fn count_flows(&self) -> Value {
-        let Ok(flows) = self.datapath.flows() else { return Value::Null };
+        let Ok(flows) = self.judged_flows() else { return Value::Null };
         let now = now_ns();
         let mut counts = std::collections::BTreeMap::<&str, u64>::new();
         for entry in flows.iter().filter(|it| !it.flow.is_expired(it.key.protocol, now)) {
