@@ -118,13 +118,19 @@ impl Flow {
         }
         if !replied {
             timeout::TCP_OPENING_S
-        } else if self.has(flags::LOCAL_RST) || self.has(flags::LOCAL_FIN | flags::REMOTE_END) {
+        } else if self.is_closed() {
             timeout::TCP_CLOSED_S
         } else if self.has(flags::REMOTE_END) || self.has(flags::LOCAL_FIN) {
             timeout::TCP_CLOSING_S
         } else {
             timeout::TCP_ESTABLISHED_S
         }
+    }
+
+    /// Whether both ends have closed it, or this host has reset it.
+    #[inline(always)]
+    pub const fn is_closed(&self) -> bool {
+        self.has(flags::LOCAL_RST) || self.has(flags::LOCAL_FIN | flags::REMOTE_END)
     }
 
     /// Whether it is over.

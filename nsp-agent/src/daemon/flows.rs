@@ -41,6 +41,8 @@ impl Agent {
         for entry in flows.iter_mut().filter(|it| it.flow.generation != generation.number) {
             rejudge(&entry.key, &mut entry.flow, &oracle, &generation);
         }
+        // What both ends have closed waits only for stray segments.
+        flows.retain(|entry| !entry.flow.is_closed());
         Ok(flows)
     }
 

@@ -12,8 +12,9 @@ use crate::{
 pub(super) fn run(it: &mut Play) -> Told {
     let screen = it.screen;
     let said = it.show(&["explain", "198.51.100.7", "5432"], |_| true)?;
-    let names =
-        said.contains("[profile.database.inbound.NAME] address_prefixes = [\"198.51.100.7\"]");
+    let names = ["[profile.database.inbound.NAME]", "address_prefixes = [\"198.51.100.7\"]"]
+        .iter()
+        .all(|line| said.lines().any(|it| it.trim() == *line));
     screen.claim(names, "it says what to write")?;
 
     screen.line("");
