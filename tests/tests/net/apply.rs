@@ -265,6 +265,19 @@ fn first_start_keeps_what_was_live_before_it() {
 }
 
 #[test]
+fn idle_conversation_is_kept_and_can_be_cut_before_it_speaks_again() {
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let agent = Agent::builder(world.server()).policy(&policy("transition", OFFICE)).start();
+    let streams = BOTH.map(|family| service::open(&world, Party::Stranger, family, POSTGRES));
+    assert!(streams.iter().all(still_echoes));
+    agent.nsp_ok(&["mode", "postgres", "enforced"]);
+    assert_eq!(flows(&agent, "kept").len(), 2);
+    agent.nsp_ok(&["flows", "cut", "--kept"]);
+    assert!(!streams.iter().any(still_echoes));
+}
+
+#[test]
 fn mode_is_changed_and_changed_back() {
     let world = world();
     let _postgres = service::tcp(world.server(), POSTGRES);
