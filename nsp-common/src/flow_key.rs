@@ -70,6 +70,12 @@ impl FlowKey {
         }
     }
 
+    /// IPv4 or IPv6.
+    #[inline(always)]
+    pub const fn ip_family(&self) -> Family {
+        if self.is_v4() { Family::V4 } else { Family::V6 }
+    }
+
     /// Whether it is IPv4.
     #[inline(always)]
     pub const fn is_v4(&self) -> bool {

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use nsp_common::{
-    address::Family,
     decide::{Tables as _, rejudge},
     flow::{Flow, flags},
     verdict::{Direction, Reason},
@@ -56,7 +55,7 @@ impl Agent {
 
     fn flow_json(&self, entry: &FlowEntry, now_ns: u64) -> Value {
         let FlowEntry { key, flow, is_proven } = entry;
-        let family = if key.is_v4() { Family::V4 } else { Family::V6 };
+        let family = key.ip_family();
         let age_s = now_ns.saturating_sub(flow.opened_ns) / 1_000_000_000;
         let idle_s = now_ns.saturating_sub(flow.seen_ns) / 1_000_000_000;
         json!({
@@ -86,7 +85,7 @@ impl Agent {
         let flows = self.judged_flows()?;
         let mut cut = 0;
         for FlowEntry { key, flow, .. } in flows {
-            let family = if key.is_v4() { Family::V4 } else { Family::V6 };
+            let family = key.ip_family();
             let matches_peer = peer.is_none_or(|peer| key.remote.to_ip(family) == peer);
             let matches_state = !kept || flow.has(flags::KEPT);
             if !matches_peer || !matches_state || flow.reason == Reason::Resolver as u8 {

@@ -46,11 +46,7 @@ impl Agent {
     }
 
     fn flow_line(&self, entry: &FlowEntry) -> Value {
-        let family = if entry.key.is_v4() {
-            nsp_common::address::Family::V4
-        } else {
-            nsp_common::address::Family::V6
-        };
+        let family = entry.key.ip_family();
         json!({
             "remote": entry.key.remote.to_ip(family),
             "remotePort": entry.key.remote_port,

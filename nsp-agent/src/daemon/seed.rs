@@ -28,11 +28,7 @@ pub(super) fn flows(
         .filter(|connection| connection.replied)
         .filter_map(|connection| {
             let key = key(connection);
-            let family = if key.is_v4() {
-                nsp_common::address::Family::V4
-            } else {
-                nsp_common::address::Family::V6
-            };
+            let family = key.ip_family();
             let trusted = class_flags::PRIVATE | class_flags::MEMBER | class_flags::LINKED;
             let class = oracle.class(oracle.class_of(&key.remote, family));
             if class.flags & trusted != 0 || key.remote.is_loopback(family) {

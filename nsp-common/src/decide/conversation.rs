@@ -1,6 +1,6 @@
 //! Step 4: a packet of a tracked conversation follows the conversation's verdict.
 
-use super::{Decision, FlowAction, Step, Tables, resource, rules};
+use super::{Decision, FlowAction, Step, Tables, resource};
 use crate::{
     class,
     flow::{Flow, FlowKey, flags as flow_flags},
@@ -150,7 +150,7 @@ pub fn rejudge<T: Tables>(
     };
     let port_class = tables.port(key.protocol, service_port).class;
     let lane = class::lane(seat.profile, flow.opened_by() as u8 == Direction::Outbound as u8);
-    let family = rules::family_of(key);
+    let family = key.ip_family();
     let mut number = tables.rule(lane, tables.class_of(&key.remote, family), port_class);
     if number == 0 && flow.name != 0 {
         number = tables.rule(lane, tables.name_class(flow.name), port_class);

@@ -2,9 +2,7 @@
 
 use super::{Decision, FlowAction, Seat, Tables, resource};
 use crate::{
-    address::Family,
     class::{self, RuleNumber},
-    flow::FlowKey,
     generation::{Generation, flags as generation_flags},
     net::protocol::tcp,
     packet::{Packet, flags},
@@ -102,10 +100,4 @@ fn opens(packet: &Packet, decision: &Decision) -> FlowAction {
     } else {
         FlowAction::None
     }
-}
-
-/// The family of a key.
-#[inline(always)]
-pub(super) const fn family_of(key: &FlowKey) -> Family {
-    if key.is_v4() { Family::V4 } else { Family::V6 }
 }
