@@ -82,6 +82,8 @@ pub struct BoundResource {
     pub association: u16,
     /// What on this host it is.
     pub selector: Selector,
+    /// Bits of [`nsp_common::generation::association`].
+    pub bits: u16,
 }
 
 /// One access rule on its way to a number.
@@ -107,6 +109,8 @@ pub fn compile(policy: &Policy, identities: &mut Identities) -> Result<Compiled,
         pairs.extend(rule.prefixes.iter().map(|prefix| (*prefix, number)));
     }
     pairs.extend(private_prefixes(policy).map(|prefix| (prefix, sweep::PRIVATE)));
+    let endpoints = policy.perimeter.platform.endpoints().iter();
+    pairs.extend(endpoints.map(|text| (constant(text), sweep::PLATFORM)));
     for member in policy.members.values() {
         pairs.extend(member.addresses.iter().map(|prefix| (*prefix, sweep::MEMBER)));
     }
@@ -170,10 +174,12 @@ pub fn private_prefixes(policy: &Policy) -> impl Iterator<Item = IpNet> {
     policy
         .private_prefixes
         .clone()
-        .unwrap_or_else(|| {
-            PRIVATE_PREFIXES.iter().map(|text| text.parse().expect("a constant prefix")).collect()
-        })
+        .unwrap_or_else(|| PRIVATE_PREFIXES.iter().map(|text| constant(text)).collect())
         .into_iter()
+}
+
+fn constant(prefix: &str) -> IpNet {
+    prefix.parse().expect("a constant prefix")
 }
 
 /// Rules in the order of their numbers: profile, direction, name. The maps are ordered already.
@@ -211,6 +217,9 @@ fn class_bits(set: &[u32]) -> u16 {
     if set.contains(&sweep::MEMBER) {
         bits |= class_flags::MEMBER;
     }
+    if set.contains(&sweep::PLATFORM) {
+        bits |= class_flags::PLATFORM;
+    }
     bits
 }
 
@@ -239,13 +248,20 @@ fn associate(policy: &Policy, identities: &mut Identities, compiled: &mut Compil
             policy.profiles.keys().position(|profile| *profile == resource.profile).unwrap_or(0);
         let profile = policy.profile_of(resource);
         let mut bits = association::PRESENT;
+        let (anywhere_inbound, anywhere_outbound) = concerns_anything(&resource.selector);
         if resource.inbound_mode == AccessMode::Enforced {
             bits |= association::ENFORCED_INBOUND;
             compiled.header.flags |= flags::ENFORCED_INBOUND;
+            if anywhere_inbound {
+                compiled.header.flags |= flags::ENFORCED_INBOUND_ANYWHERE;
+            }
         }
         if resource.outbound_mode == AccessMode::Enforced {
             bits |= association::ENFORCED_OUTBOUND;
             compiled.header.flags |= flags::ENFORCED_OUTBOUND;
+            if anywhere_outbound {
+                compiled.header.flags |= flags::ENFORCED_OUTBOUND_ANYWHERE;
+            }
         }
         if profile.private == PrivateAccess::Rules {
             bits |= association::PRIVATE_BY_RULES;
@@ -268,7 +284,20 @@ fn associate(policy: &Policy, identities: &mut Identities, compiled: &mut Compil
             name: name.clone(),
             association: identity,
             selector: resource.selector.clone(),
+            bits,
         });
+    }
+}
+
+/// Whether a packet whose ports are not known may concern the resource at every local address and
+/// device: inbound, and outbound, where a unit's packets may have any address.
+fn concerns_anything(selector: &Selector) -> (bool, bool) {
+    match selector {
+        Selector::Host => (true, true),
+        Selector::Part(part) => {
+            let anywhere = part.address.is_none() && part.interface.is_none();
+            (anywhere, anywhere || part.process.is_some())
+        }
     }
 }
 

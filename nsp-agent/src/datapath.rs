@@ -8,6 +8,7 @@
 
 pub mod attach;
 mod dry_run;
+mod flows;
 mod live;
 mod mapped;
 mod object;
@@ -19,9 +20,10 @@ use std::io;
 use aya::{Ebpf, maps::MapError, programs::ProgramError};
 use nsp_common::generation::SLOTS;
 
+pub use flows::FlowEntry;
 use mapped::Mapped;
 pub use object::{Capacities, OBJECT};
-pub use read::{Counters, Drained, Events, FlowEntry};
+pub use read::{Counters, Drained, Events};
 
 /// What can go wrong between the agent and the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +107,7 @@ pub struct Datapath {
     tries: publish::Tries,
     live: live::LiveTables,
     records: read::RecordTables,
+    flows: flows::FlowTables,
     counters: read::CounterTable,
     /// The slot in force and the number of its generation.
     current: Option<(u32, u32)>,
@@ -139,6 +142,7 @@ impl Datapath {
             tries: publish::Tries::new(&mut ebpf)?,
             live: live::LiveTables::new(&mut ebpf)?,
             records: read::RecordTables::new(&mut ebpf)?,
+            flows: flows::FlowTables::new(&mut ebpf)?,
             counters: read::CounterTable::new(&mut ebpf)?,
             ebpf,
             capacities,

@@ -23,6 +23,8 @@ pub mod flags {
     pub const MEMBER: u16 = 1 << 1;
     /// A member of a linked perimeter.
     pub const LINKED: u16 = 1 << 2;
+    /// An endpoint of the cloud that this host runs in.
+    pub const PLATFORM: u16 = 1 << 3;
 }
 
 /// The class of an address that no prefix covers.

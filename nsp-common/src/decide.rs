@@ -3,11 +3,13 @@
 //! A pure function over lazy look-ups. The kernel programs implement [`Tables`] over BPF maps, the
 //! agent's `explain` and the tests over ordinary collections, and both get the same answer.
 //!
-//! The order is the design's, and every step ends the matter when it applies:
+//! The order is the design's, and every step ends the matter when it applies. ([`decide`] has two
+//! halves, [`settle`] and [`weigh`], which are a function each in the kernel programs.)
 //!
 //! 1. not IP: passes; forwarded, on a host that routes: passes
 //! 2. martian source: malformed in spirit, dropped where enforced
-//! 3. infrastructure: discovery, DHCP, multicast, resolvers, cloud endpoints (`infrastructure.rs`)
+//! 3. infrastructure: discovery, DHCP, multicast, resolvers, cloud endpoints (`infrastructure.rs`,
+//!    `platform.rs`)
 //! 4. a tracked conversation: its own verdict, re-judged once a generation (`conversation.rs`)
 //! 5. a private peer by the right interface, 6. a member or linked peer: allowed
 //! 7. malformed or unclassifiable: dropped where enforced
@@ -16,11 +18,12 @@
 
 mod conversation;
 mod infrastructure;
+mod platform;
 mod resource;
 mod rules;
 
 pub use crate::decision::{Decision, FlowAction};
-pub use conversation::rejudge;
+pub use conversation::{follow, rejudge};
 pub use resource::Seat;
 
 use crate::{
@@ -45,8 +48,18 @@ pub trait Tables {
     fn slot(&self) -> u32;
     /// The tracked conversation with this key, expired or not.
     fn flow(&mut self, key: &FlowKey) -> Option<Flow>;
-    /// Judges a conversation anew; false when it is to be forgotten. The kernel programs put a
-    /// function of its own here, which the verifier checks once.
+    /// What the packet's conversation stands for in the current generation, aged by the packet
+    /// ([`follow`]). The kernel programs put a function of its own here, which the
+    /// verifier checks once.
+    #[inline(always)]
+    fn follow(&mut self, packet: &Packet, generation: &Generation) -> Option<Decision>
+    where
+        Self: Sized,
+    {
+        follow(packet, self, generation)
+    }
+    /// Judges a conversation anew; false when it is to be forgotten. A function of its own in the
+    /// kernel programs, too.
     #[inline(always)]
     fn judged_anew(&mut self, key: &FlowKey, flow: &mut Flow, generation: &Generation) -> bool
     where
@@ -56,6 +69,10 @@ pub trait Tables {
     }
     /// Writes back what re-judging the conversation found last by [`Tables::flow`] came to.
     fn rejudged(&mut self, flow: &Flow);
+    /// Ages the conversation found last by a packet of it: time, sums, who has spoken.
+    fn touch(&mut self, packet: &Packet);
+    /// Takes out the conversation found last, which has this key.
+    fn forget(&mut self, key: &FlowKey);
     /// What became of the first fragment of the datagram this later fragment belongs to.
     fn fragment_head(&self, packet: &Packet) -> Option<Flow>;
     /// The class number of an address.
@@ -114,7 +131,8 @@ impl Decision {
 }
 
 /// What the steps before the resource is known come to.
-pub(crate) enum Step {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
     /// The matter is settled.
     Decided(Decision),
     /// Not allowed, for this reason; whether that drops it depends on the resource.
@@ -129,49 +147,25 @@ pub(crate) enum Step {
 #[inline(always)]
 pub fn decide<T: Tables>(packet: &Packet, tables: &mut T) -> Decision {
     let generation = tables.generation();
-    if generation.number == 0 {
-        return Decision::pass(Reason::NoPolicy, TrafficClass::Unknown, packet.way());
+    match settle(packet, tables, &generation) {
+        Step::Decided(decision) => decision,
+        step => weigh(step, packet, tables, &generation),
     }
-    let step = before_resource(packet, tables, &generation);
-    if let Step::Decided(decision) = step {
-        return decision;
-    }
-    let seat = resource::seat(packet, tables, &generation);
-    match step {
-        Step::Refused(reason, class) => return Decision::refuse(reason, class, &seat),
-        Step::Unclassifiable(reason, class) => {
-            return unclassifiable(reason, class, packet, &generation, seat);
-        }
-        Step::Decided(_) | Step::Undecided => {}
-    }
-    if let Some(decision) = infrastructure::metadata(packet, &seat) {
-        return decision;
-    }
-    // 5. and 6.
-    let class_number = tables.class_of(&packet.key.remote, packet.ip_family());
-    if let Some(decision) = trusted(packet, tables, &seat, class_number) {
-        return decision;
-    }
-    // 7.
-    let flaw =
-        if packet.has(flags::LATER_FRAGMENT) { Some(Reason::OrphanFragment) } else { flaw(packet) };
-    if let Some(reason) = flaw {
-        return unclassifiable(reason, TrafficClass::Public, packet, &generation, seat);
-    }
-    // 8. and 9.
-    rules::judge(packet, tables, &generation, &seat, class_number)
 }
 
-/// Steps 1 to 4.
+/// Steps 1 to 4: what can be said before anybody asks whose packet it is.
 #[inline(always)]
-fn before_resource<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Step {
+pub fn settle<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Step {
     let way = packet.way();
+    if generation.number == 0 {
+        return Step::Decided(Decision::pass(Reason::NoPolicy, TrafficClass::Unknown, way));
+    }
     // 1.
     if packet.flaw == Reason::NotIp as u8 {
         return Step::Decided(Decision::pass(Reason::NotIp, TrafficClass::Unknown, way));
     }
     if packet.has(flags::FORWARDED) && generation.has(generation_flags::PASS_FORWARDED) {
-        return Step::Decided(forwarded(packet, tables));
+        return Step::Decided(forwarded(packet, tables, generation));
     }
     if !packet.has(flags::ADDRESSED) {
         let reason = flaw(packet).unwrap_or(Reason::TruncatedLink);
@@ -182,7 +176,7 @@ fn before_resource<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gene
         return Step::Refused(Reason::Martian, TrafficClass::Martian);
     }
     // 3.
-    match infrastructure::judge(packet, tables) {
+    match infrastructure::judge(packet, tables, generation) {
         Step::Undecided => {}
         step => return step,
     }
@@ -194,13 +188,49 @@ fn before_resource<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gene
     conversation::judge(packet, tables, generation)
 }
 
+/// Steps 5 to 9, and what refusals before them mean for the resource that is concerned.
+#[inline(always)]
+pub fn weigh<T: Tables>(
+    step: Step,
+    packet: &Packet,
+    tables: &mut T,
+    generation: &Generation,
+) -> Decision {
+    let seat = resource::seat(packet, tables, generation);
+    match step {
+        Step::Decided(decision) => return decision,
+        Step::Refused(reason, class) => return Decision::refuse(reason, class, &seat),
+        Step::Unclassifiable(reason, class) => {
+            return unclassifiable(reason, class, packet, tables, generation, seat);
+        }
+        Step::Undecided => {}
+    }
+    let class_number = tables.class_of(&packet.key.remote, packet.ip_family());
+    // 3., as far as it asks the profile.
+    if let Some(decision) = platform::judge(packet, tables, &seat, class_number) {
+        return decision;
+    }
+    // 5. and 6.
+    if let Some(decision) = trusted(packet, tables, &seat, class_number) {
+        return decision;
+    }
+    // 7.
+    let flaw =
+        if packet.has(flags::LATER_FRAGMENT) { Some(Reason::OrphanFragment) } else { flaw(packet) };
+    if let Some(reason) = flaw {
+        return unclassifiable(reason, TrafficClass::Public, packet, tables, generation, seat);
+    }
+    // 8. and 9.
+    rules::judge(packet, tables, generation, &seat, class_number)
+}
+
 /// A packet that a host which routes lets through unjudged. What answers it comes in by the same
 /// door as the host's own traffic, so it opens a conversation by which the answer is known.
 #[inline(always)]
-fn forwarded<T: Tables>(packet: &Packet, tables: &mut T) -> Decision {
+fn forwarded<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Decision {
     let mut decision = Decision::pass(Reason::Forwarded, TrafficClass::Unknown, packet.way());
     if packet.has(flags::KEYED) && packet.flaw == 0 {
-        let known = tables.flow(&packet.key).is_some() && !packet.is_bare_syn();
+        let known = !packet.is_bare_syn() && tables.follow(packet, generation).is_some();
         decision.flow = if known { FlowAction::Touch } else { FlowAction::Open };
     }
     decision
@@ -255,25 +285,48 @@ fn trusted<T: Tables>(
     Some(decision)
 }
 
-/// Without ports it cannot be said whose packet this is, so one enforced association is enough to
-/// drop it.
+/// Without ports it cannot be said whose packet this is: it is dropped when any resource that it
+/// may concern is enforced.
 #[inline(always)]
-fn unclassifiable(
+fn unclassifiable<T: Tables>(
     reason: Reason,
     class: TrafficClass,
     packet: &Packet,
+    tables: &T,
     generation: &Generation,
     mut seat: Seat,
 ) -> Decision {
-    let enforced_somewhere = match packet.way() {
-        Direction::Inbound => generation_flags::ENFORCED_INBOUND,
-        Direction::Outbound => generation_flags::ENFORCED_OUTBOUND,
-    };
-    if generation.has(enforced_somewhere)
-        || generation.public_access == PublicAccess::SecuredByPerimeter as u8
-    {
+    if may_be_enforced(packet, tables, generation) {
         seat.mode = AccessMode::Enforced;
         seat.left_alone = false;
     }
     Decision::refuse(reason, class, &seat)
+}
+
+/// Whether an enforced association covers the packet's local address or its device.
+#[inline(always)]
+fn may_be_enforced<T: Tables>(packet: &Packet, tables: &T, generation: &Generation) -> bool {
+    let (somewhere, anywhere) = match packet.way() {
+        Direction::Inbound => {
+            (generation_flags::ENFORCED_INBOUND, generation_flags::ENFORCED_INBOUND_ANYWHERE)
+        }
+        Direction::Outbound => {
+            (generation_flags::ENFORCED_OUTBOUND, generation_flags::ENFORCED_OUTBOUND_ANYWHERE)
+        }
+    };
+    if generation.public_access == PublicAccess::SecuredByPerimeter as u8
+        || generation.has(anywhere)
+    {
+        return true;
+    }
+    if !generation.has(somewhere) {
+        return false;
+    }
+    if !packet.has(flags::ADDRESSED) {
+        return true;
+    }
+    let slot = tables.slot();
+    let by_device = tables.select(&Selector::interface(slot, packet.ifindex));
+    tables.association(by_device).mode(packet.way()) as u8 == AccessMode::Enforced as u8
+        || tables.select(&Selector::enforced(slot, &packet.key.local, packet.way())) != 0
 }

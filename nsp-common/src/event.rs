@@ -224,6 +224,10 @@ impl RecordKey {
         let mask = (head as u128) << 64 | tail as u128;
         self.remote = (address & mask).to_be_bytes();
         self.service_port = 0;
+        if matches!(grain, Grain::Many) {
+            // What is left is bounded by the policy, not by what anybody sends.
+            self.local = [0; 16];
+        }
         self.grain = grain as u8;
     }
 }

@@ -58,25 +58,47 @@ impl Answer {
     /// The decision in numbers.
     #[inline(always)]
     pub const fn of(decision: &Decision, generation: u32) -> Self {
-        Self {
-            rule: decision.rule,
-            name: decision.name,
-            generation,
-            association: decision.association,
-            verdict: decision.verdict as u8,
-            reason: decision.reason as u8,
-            class: decision.class as u8,
-            opener: decision.opener as u8,
-            mode: decision.mode as u8,
-            would_deny: decision.would_deny as u8,
-            category: decision.category() as u8,
-            flow: match decision.flow {
-                FlowAction::None => 0,
-                FlowAction::Touch => 1,
-                FlowAction::Open => 2,
-            },
-            answered: 1,
+        let mut answer = Self {
+            rule: 0,
+            name: 0,
+            generation: 0,
+            association: 0,
+            verdict: 0,
+            reason: 0,
+            class: 0,
+            opener: 0,
+            mode: 0,
+            would_deny: 0,
+            category: 0,
+            flow: 0,
+            answered: 0,
             _pad: 0,
-        }
+        };
+        answer.fill(decision, generation);
+        answer
+    }
+
+    /// Writes the decision in numbers where the answer is wanted: the program that does so has no
+    /// stack to spare for another.
+    #[inline(always)]
+    pub const fn fill(&mut self, decision: &Decision, generation: u32) {
+        self.rule = decision.rule;
+        self.name = decision.name;
+        self.generation = generation;
+        self.association = decision.association;
+        self.verdict = decision.verdict as u8;
+        self.reason = decision.reason as u8;
+        self.class = decision.class as u8;
+        self.opener = decision.opener as u8;
+        self.mode = decision.mode as u8;
+        self.would_deny = decision.would_deny as u8;
+        self.category = decision.category() as u8;
+        self.flow = match decision.flow {
+            FlowAction::None => 0,
+            FlowAction::Touch => 1,
+            FlowAction::Open => 2,
+        };
+        self.answered = 1;
+        self._pad = 0;
     }
 }

@@ -11,31 +11,36 @@ use crate::{
     verdict::{AccessMode, Direction, Reason},
 };
 
-/// Bits of [`Flow::flags`].
-pub mod flags {
+/// Bits of [`Flow::progress`]: what its packets have shown. Written by each packet of it.
+pub mod progress {
     /// Both ends are real: the end that did not open it has spoken, and where the other end opened
     /// it, that end has spoken again (a forged source never does).
     pub const REPLIED: u16 = 1 << 0;
-    /// No rule matches; it lives because its association is in transition (or was).
-    pub const WOULD_DENY: u16 = 1 << 1;
-    /// Live when its association became enforced.
-    pub const KEPT: u16 = 1 << 2;
-    /// Denied in the generation that judged it last.
-    pub const DENIED: u16 = 1 << 3;
-    /// Ended by the operator.
-    pub const CUT: u16 = 1 << 4;
-    /// This host sent a FIN.
-    pub const LOCAL_FIN: u16 = 1 << 5;
-    /// The other end sent a FIN or RST (or somebody in its name).
-    pub const REMOTE_END: u16 = 1 << 6;
-    /// This host sent a RST.
-    pub const LOCAL_RST: u16 = 1 << 7;
-    /// Taken over from the kernel's sockets when the programs were attached.
-    pub const SEEDED: u16 = 1 << 8;
     /// This host has answered what the other end opened.
-    pub const ANSWERED: u16 = 1 << 9;
+    pub const ANSWERED: u16 = 1 << 1;
+    /// This host sent a FIN.
+    pub const LOCAL_FIN: u16 = 1 << 2;
+    /// The other end sent a FIN or RST (or somebody in its name).
+    pub const REMOTE_END: u16 = 1 << 3;
+    /// This host sent a RST.
+    pub const LOCAL_RST: u16 = 1 << 4;
+    /// Taken over from the kernel's sockets when the programs were attached.
+    pub const SEEDED: u16 = 1 << 5;
+}
+
+/// Bits of [`Flow::standing`]: what the policy thinks of it. Written once a generation, and apart
+/// from [`progress`], so that a packet on another processor never writes over a verdict.
+pub mod standing {
+    /// No rule matches; it lives because its association is in transition (or was).
+    pub const WOULD_DENY: u16 = 1 << 0;
+    /// Live when its association became enforced.
+    pub const KEPT: u16 = 1 << 1;
+    /// Denied in the generation that judged it last.
+    pub const DENIED: u16 = 1 << 2;
+    /// Ended by the operator.
+    pub const CUT: u16 = 1 << 3;
     /// The enforced mode applied when it was judged last.
-    pub const ENFORCED: u16 = 1 << 10;
+    pub const ENFORCED: u16 = 1 << 4;
 }
 
 /// Entry of the flow tables.
@@ -60,17 +65,40 @@ pub struct Flow {
     pub ifindex: u32,
     /// Identity of its association, or zero.
     pub association: u16,
-    /// Bits of [`flags`].
-    pub flags: u16,
+    /// Bits of [`progress`].
+    pub progress: u16,
+    /// Bits of [`standing`].
+    pub standing: u16,
     /// [`Reason`] it was allowed for, as a number.
     pub reason: u8,
     /// [`Direction`] of the side that opened it, as a number.
     pub opener: u8,
-    /// Zero.
-    pub _pad: [u8; 2],
 }
 
 crate::shared!(Flow, 56);
+
+/// Room for a timer of the kernel in a map's value. The kernel finds it by this name and size in
+/// the type information of the map (include/uapi/linux/bpf.h, `struct bpf_timer`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct bpf_timer {
+    /// Nobody's business but the kernel's; reads as zeros.
+    pub opaque: [u64; 2],
+}
+
+crate::shared!(bpf_timer, 16);
+
+/// Entry of the tables of proven conversations: nothing evicts it, its timer takes it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Proven {
+    /// The conversation.
+    pub flow: Flow,
+    /// Ends it when it has been idle for too long.
+    pub timer: bpf_timer,
+}
+
+crate::shared!(Proven, 72);
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -93,10 +121,22 @@ pub mod timeout {
 }
 
 impl Flow {
-    /// Whether all bits of `flag` are set.
+    /// Whether all bits of [`progress`] in `bits` are set.
     #[inline(always)]
-    pub const fn has(&self, flag: u16) -> bool {
-        self.flags & flag == flag
+    pub const fn has(&self, bits: u16) -> bool {
+        self.progress & bits == bits
+    }
+
+    /// Whether any bit of [`standing`] in `bits` is set.
+    #[inline(always)]
+    pub const fn stands(&self, bits: u16) -> bool {
+        self.standing & bits != 0
+    }
+
+    /// Whether its packets are dropped.
+    #[inline(always)]
+    pub const fn is_denied(&self) -> bool {
+        self.stands(standing::DENIED | standing::CUT)
     }
 
     /// The side that opened it.
@@ -112,7 +152,7 @@ impl Flow {
     /// Seconds it may be idle.
     #[inline(always)]
     pub const fn timeout_s(&self, transport: u8) -> u64 {
-        let replied = self.has(flags::REPLIED);
+        let replied = self.has(progress::REPLIED);
         if transport != protocol::TCP && transport != protocol::SCTP {
             return if replied { timeout::OTHER_REPLIED_S } else { timeout::OTHER_OPENING_S };
         }
@@ -120,7 +160,7 @@ impl Flow {
             timeout::TCP_OPENING_S
         } else if self.is_closed() {
             timeout::TCP_CLOSED_S
-        } else if self.has(flags::REMOTE_END) || self.has(flags::LOCAL_FIN) {
+        } else if self.has(progress::REMOTE_END) || self.has(progress::LOCAL_FIN) {
             timeout::TCP_CLOSING_S
         } else {
             timeout::TCP_ESTABLISHED_S
@@ -130,28 +170,35 @@ impl Flow {
     /// Whether both ends have closed it, or this host has reset it.
     #[inline(always)]
     pub const fn is_closed(&self) -> bool {
-        self.has(flags::LOCAL_RST) || self.has(flags::LOCAL_FIN | flags::REMOTE_END)
+        self.has(progress::LOCAL_RST) || self.has(progress::LOCAL_FIN | progress::REMOTE_END)
     }
 
     /// Whether it is over.
     #[inline(always)]
     pub const fn is_expired(&self, transport: u8, now_ns: u64) -> bool {
-        now_ns.saturating_sub(self.seen_ns) > self.timeout_s(transport) * SECOND
+        self.left_ns(transport, now_ns) == 0
+    }
+
+    /// How long it may still be idle, ns; zero when it is over.
+    #[inline(always)]
+    pub const fn left_ns(&self, transport: u8, now_ns: u64) -> u64 {
+        let idle_ns = now_ns.saturating_sub(self.seen_ns);
+        (self.timeout_s(transport) * SECOND + 1).saturating_sub(idle_ns)
     }
 
     /// The entry that a decision opens.
     #[inline(always)]
     pub const fn open(packet: &Packet, decision: &Decision, generation: u32, now_ns: u64) -> Self {
-        let mut bits = 0;
+        let mut standing = 0;
         if decision.would_deny {
-            bits |= flags::WOULD_DENY;
+            standing |= standing::WOULD_DENY;
         }
         if matches!(decision.mode, AccessMode::Enforced) {
-            bits |= flags::ENFORCED;
+            standing |= standing::ENFORCED;
         }
-        if matches!((decision.opener, packet.way()), (Direction::Inbound, Direction::Outbound)) {
-            bits |= flags::ANSWERED;
-        }
+        let is_answer =
+            matches!((decision.opener, packet.way()), (Direction::Inbound, Direction::Outbound));
+        let progress = if is_answer { progress::ANSWERED } else { 0 };
         Self {
             opened_ns: now_ns,
             seen_ns: now_ns,
@@ -162,26 +209,29 @@ impl Flow {
             generation,
             ifindex: packet.ifindex,
             association: decision.association,
-            flags: bits,
+            progress,
+            standing,
             reason: decision.reason as u8,
             opener: decision.opener as u8,
-            _pad: [0; 2],
         }
     }
 
-    /// The flags after a packet of the conversation: who has spoken, who has closed.
+    /// [`progress`] after a packet of the conversation: who has spoken, who has closed.
     ///
     /// What the other end sends may be forged, so its FIN or RST only marks the flow, and any later
     /// segment takes the mark back until this host has closed too (RFC 5961 has the attack).
     #[inline(always)]
-    pub const fn flags_after(&self, packet: &Packet) -> u16 {
-        let mut bits = self.flags;
+    pub const fn progress_after(&self, packet: &Packet) -> u16 {
+        let mut bits = self.progress;
         let way = packet.way();
+        // A refusal proves nobody: a scan's closed ports and the victims of forged SYNs send it.
+        let refuses = packet.is_tcp() && packet.tcp_flags & tcp::RST != 0;
         match (self.opened_by(), way) {
-            (Direction::Outbound, Direction::Inbound) => bits |= flags::REPLIED,
-            (Direction::Inbound, Direction::Outbound) => bits |= flags::ANSWERED,
-            (Direction::Inbound, Direction::Inbound) if self.has(flags::ANSWERED) => {
-                bits |= flags::REPLIED;
+            (_, Direction::Inbound) if refuses => {}
+            (Direction::Outbound, Direction::Inbound) => bits |= progress::REPLIED,
+            (Direction::Inbound, Direction::Outbound) => bits |= progress::ANSWERED,
+            (Direction::Inbound, Direction::Inbound) if self.has(progress::ANSWERED) => {
+                bits |= progress::REPLIED;
             }
             _ => {}
         }
@@ -192,16 +242,16 @@ impl Flow {
         match way {
             Direction::Outbound => {
                 if packet.tcp_flags & tcp::RST != 0 {
-                    bits |= flags::LOCAL_RST;
+                    bits |= progress::LOCAL_RST;
                 } else if packet.tcp_flags & tcp::FIN != 0 {
-                    bits |= flags::LOCAL_FIN;
+                    bits |= progress::LOCAL_FIN;
                 }
             }
             Direction::Inbound => {
                 if ends {
-                    bits |= flags::REMOTE_END;
-                } else if !self.has(flags::LOCAL_FIN) {
-                    bits &= !flags::REMOTE_END;
+                    bits |= progress::REMOTE_END;
+                } else if !self.has(progress::LOCAL_FIN) {
+                    bits &= !progress::REMOTE_END;
                 }
             }
         }
@@ -217,7 +267,7 @@ impl Flow {
             Reason::Metadata
         } else if self.reason == Reason::Forwarded as u8 {
             Reason::Forwarded
-        } else if self.has(flags::KEPT) {
+        } else if self.stands(standing::KEPT) {
             Reason::Kept
         } else {
             Reason::Flow

@@ -70,6 +70,14 @@ impl FlowKey {
         }
     }
 
+    /// [`FlowKey::scope`] of a tunnel device: conversations inside it are not those outside. Indices
+    /// beyond 16 bits are folded; two tunnels would have to differ by a multiple of 65,537 to share
+    /// conversations.
+    #[inline(always)]
+    pub const fn scope_of(ifindex: u32) -> u16 {
+        (ifindex ^ ifindex >> 16) as u16
+    }
+
     /// IPv4 or IPv6.
     #[inline(always)]
     pub const fn ip_family(&self) -> Family {

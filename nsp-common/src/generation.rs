@@ -28,6 +28,10 @@ pub mod flags {
     pub const BY_NAME: u32 = 1 << 5;
     /// `forwarded = "pass"`.
     pub const PASS_FORWARDED: u32 = 1 << 6;
+    /// An association that any local address and device may concern is enforced inbound.
+    pub const ENFORCED_INBOUND_ANYWHERE: u32 = 1 << 7;
+    /// An association that any local address and device may concern is enforced outbound.
+    pub const ENFORCED_OUTBOUND_ANYWHERE: u32 = 1 << 8;
 }
 
 /// `public_network_access`: what becomes of traffic that concerns no associated resource.

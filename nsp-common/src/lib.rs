@@ -21,6 +21,7 @@ pub mod generation;
 pub mod learned;
 pub mod link;
 pub mod net;
+pub mod order;
 pub mod packet;
 pub mod selector;
 pub mod verdict;
@@ -29,7 +30,7 @@ pub mod verdict;
 ///
 /// Raise it whenever a shared struct, a map's key or the meaning of a field changes: pinned maps of
 /// another version are not adopted.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Implements `aya::Pod` for shared structs, next to their definition.
 ///

@@ -19,8 +19,6 @@ pub struct Link {
 pub mod endpoint {
     /// A resolver that this host trusts.
     pub const RESOLVER: u32 = 1 << 0;
-    /// An endpoint of the cloud platform that this host runs on.
-    pub const PLATFORM: u32 = 1 << 1;
 }
 
 crate::shared!(Link, 4);

@@ -1,6 +1,6 @@
 //! Keys that lead from a packet to the resource it concerns, where a port alone does not.
 
-use crate::address::Address;
+use crate::{address::Address, verdict::Direction};
 
 /// What a selector goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Kind {
     Interface = 3,
     /// A cgroup, by its inode number.
     Cgroup = 4,
+    /// A local address that an enforced association concerns, whatever the port.
+    Enforced = 5,
 }
 
 /// Key of the selector table. The slot comes first: entries belong to one generation.
@@ -24,7 +26,7 @@ pub struct Selector {
     pub slot: u8,
     /// [`Kind`] as a number.
     pub kind: u8,
-    /// Protocol, for [`Kind::AddressPort`].
+    /// Protocol, for [`Kind::AddressPort`]; direction, for [`Kind::Enforced`].
     pub protocol: u8,
     /// Zero.
     pub _pad: u8,
@@ -52,6 +54,12 @@ impl Selector {
     #[inline(always)]
     pub const fn address_port(slot: u32, address: &Address, protocol: u8, port: u16) -> Self {
         Self::new(slot, Kind::AddressPort, protocol, port, address.octets)
+    }
+
+    /// By local address, where an enforced association may concern it.
+    #[inline(always)]
+    pub const fn enforced(slot: u32, address: &Address, direction: Direction) -> Self {
+        Self::new(slot, Kind::Enforced, direction as u8, 0, address.octets)
     }
 
     /// By device.

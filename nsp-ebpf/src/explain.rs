@@ -2,7 +2,12 @@
 //!
 //! Run by `BPF_PROG_TEST_RUN` with a [`Question`] as the packet's bytes.
 
-use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+use core::mem::offset_of;
+
+use aya_ebpf::{
+    bindings::TC_ACT_UNSPEC, helpers::generated::bpf_skb_load_bytes, macros::classifier,
+    programs::TcContext,
+};
 use nsp_common::explain::{Answer, Question};
 
 use crate::{
@@ -19,23 +24,30 @@ fn nsp_explain(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn answer(context: &TcContext) -> Option<()> {
-    let start = context.data();
-    if start + size_of::<Question>() > context.data_end() {
-        return None;
-    }
-    // SAFETY: the comparison above put the whole question before data_end; it is plain integers,
-    // and the test run's buffer is aligned for them.
-    let question = unsafe { &*(start as *const Question) };
     let work = maps::scratch(Hook::Explain)?;
-    work.packet = question.packet;
-    work.cgroups = question.cgroups;
-    judge::nsp_decide_described(Hook::Explain as u32);
+    load(context, offset_of!(Question, packet), &mut work.packet)?;
+    load(context, offset_of!(Question, cgroups), &mut work.cgroups)?;
+    judge::described(Hook::Explain);
     barrier::forget();
-    let answer = Answer::of(&work.decision, work.generation);
+    let start = context.data();
     if start + size_of::<Answer>() > context.data_end() {
         return None;
     }
-    // SAFETY: as above; the bytes of the question are written over.
-    unsafe { *(start as *mut Answer) = answer };
+    // SAFETY: the comparison above put the whole answer before data_end; it is plain integers, and
+    // the test run's buffer is aligned for them. The bytes of the question are written over.
+    let answer = unsafe { &mut *(start as *mut Answer) };
+    answer.fill(&work.decision, work.generation);
     Some(())
+}
+
+/// Copies a part of the question by the kernel's helper: the compiler would do it by way of the
+/// stack, of which the functions that judge need all there is.
+#[inline(always)]
+fn load<T>(context: &TcContext, offset: usize, to: &mut T) -> Option<()> {
+    let to = core::ptr::from_mut(to).cast();
+    // SAFETY: `to` is valid for as many bytes, plain integers whatever they are.
+    let result = unsafe {
+        bpf_skb_load_bytes(context.skb.skb.cast(), offset as u32, to, size_of::<T>() as u32)
+    };
+    (result == 0).then_some(())
 }

@@ -3,7 +3,7 @@
 use nsp_common::{
     decide::FlowAction,
     event::Loss,
-    flow::{Flow, flags},
+    flow::{Flow, progress},
     packet::{Packet, flags as packet_flags},
     verdict::TrafficClass,
 };
@@ -11,8 +11,7 @@ use nsp_common::{
 use crate::{
     atomic::add as add_word,
     count::lose,
-    maps::{self, Work},
-    tables::{Live, Sender},
+    maps::{self, Found, Work},
 };
 
 /// Opens the packet's conversation, and remembers the head of a fragmented datagram.
@@ -35,37 +34,50 @@ pub(crate) fn track(work: &Work) {
         return;
     }
     // A new conversation starts among the unproven. An old one with its key (a port used again)
-    // goes: look-ups try the proven first, and it would hide the new one.
-    if maps::put_flow(&packet.key, &flow, false).is_err() {
+    // goes: it would hide the new one, or come back after it.
+    if maps::put_unproven(&packet.key, &flow).is_err() {
         lose(Loss::Flow, packet);
         return;
     }
-    maps::remove_flow(&packet.key, true);
+    maps::remove_proven(&packet.key);
+    maps::remove_unproven(&packet.key, decision.opener.reverse());
 }
 
-/// Ages and counts; moves a conversation to the proven once both ends are.
+/// Ages and counts. True when both ends are proven since this packet: then the entry belongs among
+/// the proven ([`promote`]).
 #[inline(always)]
-pub(crate) fn touch<S: Sender>(packet: &Packet, tables: &Live<S>) {
+pub(crate) fn touch(packet: &Packet, found: Found, now_ns: u64) -> bool {
     // SAFETY: a map value, not null; nobody else keeps a reference to it. Other processors may
     // write the same words at once, plain stores of integers: the last one wins.
-    let entry = unsafe { &mut *tables.found.flow };
-    let bits = entry.flags_after(packet);
-    if bits != entry.flags {
-        entry.flags = bits;
+    let entry = unsafe { &mut *found.flow };
+    let protocol = packet.key.protocol;
+    let before_s = entry.timeout_s(protocol);
+    let bits = entry.progress_after(packet);
+    if bits != entry.progress {
+        entry.progress = bits;
     }
-    entry.seen_ns = tables.now_ns;
+    entry.seen_ns = now_ns;
     // SAFETY: aligned words of the same map value.
     unsafe {
         add_word(&raw mut entry.packets, 1);
         add_word(&raw mut entry.bytes, u64::from(packet.length));
     }
-    if !tables.found.is_proven && bits & flags::REPLIED != 0 {
-        let key = &packet.key;
-        if maps::put_flow(key, entry, true).is_err() {
-            // Full: it stays where it can be evicted, and is counted.
-            lose(Loss::Flow, packet);
-            return;
-        }
-        maps::remove_flow(key, false);
+    if found.is_proven && entry.timeout_s(protocol) < before_s {
+        // SAFETY: a proven one.
+        unsafe { maps::wind_anew(found.flow, entry.left_ns(protocol, now_ns)) };
     }
+    !found.is_proven && bits & progress::REPLIED != 0
+}
+
+/// Moves the conversation in the work place to the proven.
+#[inline(always)]
+pub(crate) fn promote(work: &Work) {
+    let Work { packet, entry, now_ns, .. } = work;
+    let key = &packet.key;
+    if maps::put_proven(key, entry, *now_ns).is_err() {
+        // Full: it stays where it can be evicted, and is counted.
+        lose(Loss::Flow, packet);
+        return;
+    }
+    maps::remove_unproven(key, entry.flow.opened_by());
 }

@@ -1,13 +1,14 @@
-//! The two halves of judging, as functions that the verifier checks by themselves.
+//! The halves of the decision and what follows it, as functions that the verifier checks by
+//! themselves.
 //!
 //! A program's parser, the decision and the report each have tens of ways through. In one piece the
 //! verifier would walk their product, beyond its million instructions; functions with global linkage
-//! (kernel 5.6) are checked once each. They share the hook's work place and nothing else. Each looks
+//! (kernel 5.6) are checked once each, and their stacks share the 512 bytes only with their callers'. They share the hook's work place and nothing else. Each looks
 //! it up by itself: the verifier of 6.1 takes no key of a map from memory that comes as an argument.
 
 use aya_ebpf::bindings::__sk_buff;
 use nsp_common::{
-    decide::{FlowAction, decide, rejudge},
+    decide::{Step, follow, rejudge, settle, weigh},
     packet::flags as packet_flags,
     verdict::Verdict,
 };
@@ -19,45 +20,127 @@ use crate::{
     tables::{Described, Live, NoSender, Sender, Socket},
 };
 
-/// Decides about a packet that comes in.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn nsp_decide_inbound(hook: u32) -> u32 {
-    decide_by(hook, NoSender)
+/// What [`nsp_settle`] answers: [`Step`] without its fields, which lie in the work place's decision.
+mod step {
+    pub(super) const DECIDED: u32 = 0;
+    pub(super) const REFUSED: u32 = 1;
+    pub(super) const UNCLASSIFIABLE: u32 = 2;
+    pub(super) const UNDECIDED: u32 = 3;
 }
 
-/// Decides about a packet that goes out.
+/// The first half of the decision, for packets of every kind.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nsp_decide_outbound(skb: *mut __sk_buff, hook: u32) -> u32 {
-    decide_by(hook, Socket(skb))
-}
-
-/// Decides about a packet that is only described.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn nsp_decide_described(hook: u32) -> u32 {
-    let Some(work) = maps::work(hook) else { return 0 };
-    let mut tables = Live::new(Described(&raw const work.cgroups), hook, work);
+pub(crate) extern "C" fn nsp_settle(hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return step::DECIDED };
+    let mut tables = Live::new(NoSender, hook, work);
     work.generation = tables.generation.number;
-    work.decision = decide(&work.packet, &mut tables);
+    work.slot = tables.slot;
+    work.now_ns = tables.now_ns;
+    work.odd_epoch = u32::from(tables.odd_epoch);
+    let generation = tables.generation;
+    let (reason, class, answer) = match settle(&work.packet, &mut tables, &generation) {
+        Step::Decided(decision) => {
+            work.decision = decision;
+            return step::DECIDED;
+        }
+        Step::Refused(reason, class) => (reason, class, step::REFUSED),
+        Step::Unclassifiable(reason, class) => (reason, class, step::UNCLASSIFIABLE),
+        Step::Undecided => return step::UNDECIDED,
+    };
+    work.decision.reason = reason;
+    work.decision.class = class;
+    answer
+}
+
+/// The second half, for a packet that comes in.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_weigh_inbound(hook: u32, answer: u32) -> u32 {
+    weigh_by(hook, answer, NoSender)
+}
+
+/// The second half, for a packet that goes out.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_weigh_outbound(skb: *mut __sk_buff, hook: u32, answer: u32) -> u32 {
+    weigh_by(hook, answer, Socket(skb))
+}
+
+/// The second half, for a packet that is only described.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_weigh_described(hook: u32, answer: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    weigh_by(hook, answer, Described(&raw const work.cgroups))
+}
+
+#[inline(always)]
+fn weigh_by<S: Sender>(hook: u32, answer: u32, sender: S) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let (reason, class) = (work.decision.reason, work.decision.class);
+    let step = match answer {
+        step::REFUSED => Step::Refused(reason, class),
+        step::UNCLASSIFIABLE => Step::Unclassifiable(reason, class),
+        _ => Step::Undecided,
+    };
+    let mut tables = Live::again(sender, hook, work);
+    let generation = tables.generation;
+    work.decision = weigh(step, &work.packet, &mut tables, &generation);
     0
 }
 
-/// Judges a conversation anew: the one of the packet, or the one an ICMP error is about. Answers
-/// zero when it is to be forgotten; what became of it lies in the work place.
+/// Both halves for a packet that is only described; nothing is written.
+#[inline(always)]
+pub(crate) fn described(hook: Hook) {
+    let answer = nsp_settle(hook as u32);
+    if answer != step::DECIDED {
+        nsp_weigh_described(hook as u32, answer);
+    }
+}
+
+/// Finds the packet's conversation, or the one its ICMP error is about, judges it anew where the
+/// policy has changed, and ages it. Answers zero when there is none; what it stands for lies in the
+/// work place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_follow(hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let mut tables = Live::again(NoSender, hook, work);
+    let generation = tables.generation;
+    match follow(&work.packet, &mut tables, &generation) {
+        Some(decision) => {
+            work.decision = decision;
+            1
+        }
+        None => 0,
+    }
+}
+
+/// Judges the conversation in the work place anew. Answers zero when it is to be forgotten.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn nsp_rejudge(hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
-    let tables = Live::again(work);
+    let tables = Live::again(NoSender, hook, work);
     let generation = tables.generation;
     let key = if work.packet.has(packet_flags::ICMP_ERROR) {
         &work.packet.inner
     } else {
         &work.packet.key
     };
-    u32::from(rejudge(key, &mut work.flow, &tables, &generation))
+    u32::from(rejudge(key, &mut work.entry.flow, &tables, &generation))
+}
+
+/// Moves the conversation in the work place to the proven. By itself, for its stack's sake: what is
+/// not open at the same time shares the 512 bytes.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_promote(hook: u32) -> u32 {
+    if let Some(work) = maps::work(hook) {
+        flow::promote(work);
+    }
+    0
 }
 
 /// Counts, records and tracks what was decided; answers the verdict as a number.
@@ -68,34 +151,23 @@ pub(crate) extern "C" fn nsp_report(hook: u32) -> u32 {
     report::conclude(work) as u32
 }
 
-#[inline(always)]
-fn decide_by<S: Sender>(hook: u32, sender: S) -> u32 {
-    let Some(work) = maps::work(hook) else { return 0 };
-    let mut tables = Live::new(sender, hook, work);
-    work.generation = tables.generation.number;
-    work.now_ns = tables.now_ns;
-    work.odd_epoch = u32::from(tables.odd_epoch);
-    work.decision = decide(&work.packet, &mut tables);
-    if matches!(work.decision.flow, FlowAction::Touch)
-        && matches!(work.decision.verdict, Verdict::Pass)
-        && !tables.found.flow.is_null()
-    {
-        flow::touch(&work.packet, &tables);
-    }
-    0
-}
-
-/// Both halves for the packet in the hook's work place, which comes in.
+/// Decides about the packet in the hook's work place, which comes in, and concludes.
 #[inline(always)]
 pub(crate) fn inbound(hook: Hook) -> Verdict {
-    nsp_decide_inbound(hook as u32);
+    let answer = nsp_settle(hook as u32);
+    if answer != step::DECIDED {
+        nsp_weigh_inbound(hook as u32, answer);
+    }
     verdict(nsp_report(hook as u32))
 }
 
-/// Both halves for the packet in the hook's work place, which goes out.
+/// Decides about the packet in the hook's work place, which goes out, and concludes.
 #[inline(always)]
 pub(crate) fn outbound(skb: *mut __sk_buff, hook: Hook) -> Verdict {
-    nsp_decide_outbound(skb, hook as u32);
+    let answer = nsp_settle(hook as u32);
+    if answer != step::DECIDED {
+        nsp_weigh_outbound(skb, hook as u32, answer);
+    }
     verdict(nsp_report(hook as u32))
 }
 

@@ -15,6 +15,7 @@ mod explain;
 mod flow;
 mod judge;
 mod maps;
+mod order;
 mod packet;
 mod report;
 mod tables;

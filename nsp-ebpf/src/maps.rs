@@ -6,12 +6,14 @@
 mod flows;
 mod host;
 mod policy;
+mod proven;
 mod records;
 mod work;
 
 pub(crate) use flows::*;
 pub(crate) use host::*;
 pub(crate) use policy::*;
+pub(crate) use proven::*;
 pub(crate) use records::*;
 pub(crate) use work::*;
 

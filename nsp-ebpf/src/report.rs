@@ -39,7 +39,7 @@ fn record(work: &mut Work, category: Category) {
     let (odd, now_ns) = (*odd_epoch != 0, *now_ns);
     let addition = Addition::of(packet, decision);
     event.key = RecordKey::of(packet, decision, category, *generation);
-    if let Some(record) = maps::record(odd, false, &event.key) {
+    if let Some(record) = maps::record(odd, Grain::Address, &event.key) {
         return accumulate(record, &addition, now_ns);
     }
     first.count = addition.count;
@@ -49,7 +49,7 @@ fn record(work: &mut Work, category: Category) {
     first.first_ns = now_ns;
     first.last_ns = now_ns;
     first.opener_port = addition.opener_port;
-    match maps::put_record(odd, false, &event.key, first) {
+    match maps::put_record(odd, Grain::Address, &event.key, first) {
         Ok(()) => {
             event.opener_port = addition.opener_port;
             event.at_ns = now_ns;
@@ -60,31 +60,36 @@ fn record(work: &mut Work, category: Category) {
         }
         Err(EXISTS) => {
             // Another processor was first.
-            if let Some(record) = maps::record(odd, false, &event.key) {
+            if let Some(record) = maps::record(odd, Grain::Address, &event.key) {
                 return accumulate(record, &addition, now_ns);
             }
         }
         Err(_) => {}
     }
-    event.key.coarsen(Grain::Network);
-    if coarse(&event.key, first, &addition, odd) {
+    if coarse(&mut event.key, Grain::Network, first, &addition, odd)
+        || coarse(&mut event.key, Grain::Many, first, &addition, odd)
+    {
         return;
     }
-    event.key.coarsen(Grain::Many);
-    if !coarse(&event.key, first, &addition, odd) {
-        lose(Loss::Record, packet);
-    }
+    lose(Loss::Record, packet);
 }
 
 /// Adds to a collapsed record, or makes one; false when there is no room.
 #[inline(always)]
-fn coarse(key: &RecordKey, first: &Record, addition: &Addition, odd: bool) -> bool {
+fn coarse(
+    key: &mut RecordKey,
+    grain: Grain,
+    first: &Record,
+    addition: &Addition,
+    odd: bool,
+) -> bool {
+    key.coarsen(grain);
     for _ in 0..2 {
-        if let Some(record) = maps::record(odd, true, key) {
+        if let Some(record) = maps::record(odd, grain, key) {
             accumulate(record, addition, first.last_ns);
             return true;
         }
-        match maps::put_record(odd, true, key, first) {
+        match maps::put_record(odd, grain, key, first) {
             Ok(()) => return true,
             // Another processor was first: look again.
             Err(EXISTS) => {}

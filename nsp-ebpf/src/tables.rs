@@ -7,7 +7,7 @@ use aya_ebpf::{
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber},
-    decide::Tables,
+    decide::{Decision, Tables},
     flow::{Flow, FlowKey},
     generation::{Association, Current, Generation},
     learned::Learned,
@@ -16,7 +16,7 @@ use nsp_common::{
 };
 
 use crate::{
-    judge,
+    flow, judge,
     maps::{self, Found, Hook, Work},
 };
 
@@ -94,35 +94,32 @@ impl<S: Sender> Live<S> {
             None => (Current::NONE, false),
         };
         let slot = current.slot(now_ns);
-        let found = Found { flow: core::ptr::null_mut(), is_proven: false };
         Self {
             slot,
             generation: maps::generation(slot),
             now_ns,
             odd_epoch,
-            found,
+            found: Found::NOTHING,
             dry: hook == Hook::Explain as u32,
             sender,
             hook,
             work,
         }
     }
-}
 
-impl Live<NoSender> {
-    /// The maps as the packet saw them whose conversation is judged anew.
+    /// The maps as the packet in this work place has seen them.
     #[inline(always)]
-    pub(crate) fn again(work: &Work) -> Self {
+    pub(crate) fn again(sender: S, hook: u32, work: &mut Work) -> Self {
         Self {
             slot: work.slot,
             generation: maps::generation(work.slot),
             now_ns: work.now_ns,
             odd_epoch: false,
-            found: Found { flow: core::ptr::null_mut(), is_proven: false },
-            dry: true,
-            sender: NoSender,
-            hook: 0,
-            work: core::ptr::null_mut(),
+            found: Found::NOTHING,
+            dry: hook == Hook::Explain as u32,
+            sender,
+            hook,
+            work,
         }
     }
 }
@@ -154,15 +151,21 @@ impl<S: Sender> Tables for Live<S> {
     }
 
     #[inline(always)]
-    fn judged_anew(&mut self, _key: &FlowKey, flow: &mut Flow, _generation: &Generation) -> bool {
+    fn follow(&mut self, _packet: &Packet, _generation: &Generation) -> Option<Decision> {
         // SAFETY: the work place is this processor's and outlives the packet; only fields that
         // nobody holds a reference to are touched.
         unsafe {
-            (*self.work).flow = *flow;
-            (*self.work).slot = self.slot;
-            (*self.work).now_ns = self.now_ns;
+            if judge::nsp_follow(self.hook) == 0 { None } else { Some((*self.work).decision) }
+        }
+    }
+
+    #[inline(always)]
+    fn judged_anew(&mut self, _key: &FlowKey, flow: &mut Flow, _generation: &Generation) -> bool {
+        // SAFETY: as above.
+        unsafe {
+            (*self.work).entry.flow = *flow;
             let lives = judge::nsp_rejudge(self.hook) != 0;
-            *flow = (*self.work).flow;
+            *flow = (*self.work).entry.flow;
             lives
         }
     }
@@ -175,11 +178,37 @@ impl<S: Sender> Tables for Live<S> {
         }
         // SAFETY: a map value, not null. Two processors that re-judge at once write the same.
         unsafe {
-            (*flow).flags = judged.flags;
+            (*flow).standing = judged.standing;
             (*flow).rule = judged.rule;
             (*flow).reason = judged.reason;
             (*flow).association = judged.association;
             (*flow).generation = judged.generation;
+        }
+    }
+
+    #[inline(always)]
+    fn touch(&mut self, packet: &Packet) {
+        if self.found.flow.is_null() || self.dry {
+            return;
+        }
+        if flow::touch(packet, self.found, self.now_ns) {
+            // SAFETY: a map value, not null, and the work place as above.
+            unsafe { (*self.work).entry.flow = *self.found.flow };
+            judge::nsp_promote(self.hook);
+        }
+    }
+
+    #[inline(always)]
+    fn forget(&mut self, key: &FlowKey) {
+        if self.found.flow.is_null() || self.dry {
+            return;
+        }
+        if self.found.is_proven {
+            maps::remove_proven(key);
+        } else {
+            // SAFETY: a map value, not null.
+            let opener = unsafe { (*self.found.flow).opened_by() };
+            maps::remove_unproven(key, opener);
         }
     }
 

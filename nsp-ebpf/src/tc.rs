@@ -6,6 +6,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use nsp_common::{
+    flow_key::FlowKey,
     net::eth::LinkHeader,
     packet::flags,
     verdict::{Direction, Verdict},
@@ -97,8 +98,7 @@ fn parse(context: &TcContext, hook: Hook, link: LinkHeader) {
         }
     }
     if matches!(link, LinkHeader::None) {
-        // Conversations inside a tunnel are not those outside.
-        packet.key.scope = skb.ifindex as u16;
+        packet.key.scope = FlowKey::scope_of(skb.ifindex);
     }
     let bytes = Linear::new(context.data(), context.data_end(), length, &mut work.cursor);
     packet.parse(&bytes, link);

@@ -15,4 +15,5 @@ pub mod packet;
 pub mod privilege;
 pub mod prog;
 mod raw;
+pub mod small_disk;
 pub mod sockets;

@@ -120,16 +120,19 @@ impl Sizes {
     }
 }
 
-/// Entries of the selector table that a resource takes, not counting its cgroups.
+/// Entries of the selector table that a resource takes, not counting its cgroups. One at an address
+/// has two more for packets whose ports are not known.
 fn selectors(resource: &BoundResource) -> usize {
     match &resource.selector {
         Selector::Host => 0,
-        Selector::Part(part) if part.address.is_some() => part
-            .ports
-            .iter()
-            .map(|range| usize::from(range.last - range.first) + 1)
-            .sum::<usize>()
-            .max(1),
+        Selector::Part(part) if part.address.is_some() => {
+            part.ports
+                .iter()
+                .map(|range| usize::from(range.last - range.first) + 1)
+                .sum::<usize>()
+                .max(1)
+                + 2
+        }
         Selector::Part(_) => 1,
     }
 }

@@ -126,6 +126,10 @@ impl Tables for Oracle<'_> {
 
     fn rejudged(&mut self, _flow: &Flow) {}
 
+    fn touch(&mut self, _packet: &Packet) {}
+
+    fn forget(&mut self, _key: &FlowKey) {}
+
     fn fragment_head(&self, _packet: &Packet) -> Option<Flow> {
         None
     }

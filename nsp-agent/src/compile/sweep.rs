@@ -12,6 +12,9 @@ pub(super) const PRIVATE: u32 = 1 << 31;
 /// Stands for "member of the perimeter".
 pub(super) const MEMBER: u32 = PRIVATE + 1;
 
+/// Stands for "endpoint of the cloud platform".
+pub(super) const PLATFORM: u32 = PRIVATE + 2;
+
 /// Numbers sets as they come up. Set zero is empty.
 pub(super) struct Sweep {
     sets: Vec<Vec<u32>>,

@@ -6,7 +6,13 @@ use std::{
     ops::RangeInclusive,
 };
 
-use nsp_common::{address::Address, net::transport::protocol, selector::Selector as Key};
+use nsp_common::{
+    address::Address,
+    generation::Association,
+    net::transport::protocol,
+    selector::Selector as Key,
+    verdict::{AccessMode, Direction},
+};
 
 use crate::{
     compile::BoundResource,
@@ -48,7 +54,26 @@ pub(super) fn bind(resources: &[BoundResource], host: &Host<'_>) -> Bindings {
         let Selector::Part(part) = &resource.selector else { continue };
         bind_part(resource, part, host, &mut bindings);
     }
+    bindings.selectors.extend(enforced_addresses(resources));
     bindings
+}
+
+/// Local addresses that an enforced resource is at, for packets whose ports are not known.
+fn enforced_addresses(resources: &[BoundResource]) -> Vec<(Key, u16)> {
+    let mut found = BTreeMap::new();
+    for BoundResource { association, selector, bits, .. } in resources {
+        let Selector::Part(Part { address: Some(address), .. }) = selector else { continue };
+        for direction in [Direction::Inbound, Direction::Outbound] {
+            let mode = Association { flags: *bits, ..Association::EMPTY }.mode(direction);
+            if mode == AccessMode::Enforced {
+                found.entry((*address, direction)).or_insert(*association);
+            }
+        }
+    }
+    let selector = |((address, direction), association)| {
+        (Key::enforced(0, &Address::from(address), direction), association)
+    };
+    found.into_iter().map(selector).collect()
 }
 
 fn bind_part(resource: &BoundResource, part: &Part, host: &Host<'_>, bindings: &mut Bindings) {

@@ -1,10 +1,10 @@
-//! The tracked conversations: shown, ended, aged.
+//! The tracked conversations: shown and ended. (They age in the kernel.)
 
 use std::net::IpAddr;
 
 use nsp_common::{
     decide::{Tables as _, rejudge},
-    flow::{Flow, flags},
+    flow::{Flow, progress, standing},
     verdict::{Direction, Reason},
 };
 use serde_json::{Value, json};
@@ -16,14 +16,14 @@ use super::{
 use crate::datapath::FlowEntry;
 
 /// The state of a conversation in a word.
-pub(super) fn standing(flow: &Flow) -> &'static str {
-    if flow.has(flags::CUT) {
+pub(super) fn word_of(flow: &Flow) -> &'static str {
+    if flow.stands(standing::CUT) {
         "cut"
-    } else if flow.has(flags::DENIED) {
+    } else if flow.stands(standing::DENIED) {
         "denied"
-    } else if flow.has(flags::KEPT) {
+    } else if flow.stands(standing::KEPT) {
         "kept"
-    } else if flow.has(flags::WOULD_DENY) {
+    } else if flow.stands(standing::WOULD_DENY) {
         "would-deny"
     } else {
         "allowed"
@@ -65,9 +65,9 @@ impl Agent {
             "localPort": key.local_port,
             "protocol": key.protocol,
             "opener": flow.opened_by().name(),
-            "state": standing(flow),
+            "state": word_of(flow),
             "established": is_proven,
-            "seeded": flow.has(flags::SEEDED),
+            "seeded": flow.has(progress::SEEDED),
             "reason": Reason::from_number(flow.reason).map(Reason::name),
             "resource": self.catalogue.resource(flow.association),
             "rule": self.catalogue.rule(flow.rule),
@@ -87,31 +87,15 @@ impl Agent {
         for FlowEntry { key, flow, .. } in flows {
             let family = key.ip_family();
             let matches_peer = peer.is_none_or(|peer| key.remote.to_ip(family) == peer);
-            let matches_state = !kept || flow.has(flags::KEPT);
+            let matches_state = !kept || flow.stands(standing::KEPT);
             if !matches_peer || !matches_state || flow.reason == Reason::Resolver as u8 {
                 continue;
             }
-            let ended = Flow { flags: flow.flags | flags::CUT, ..flow };
-            self.datapath.set_flow(&key, Some(&ended)).map_err(|error| with_sources(&error))?;
-            cut += 1;
+            let was_there =
+                self.datapath.cut_flow(&key, &flow).map_err(|error| with_sources(&error))?;
+            cut += u32::from(was_there);
         }
         Ok(json!({"cut": cut}))
-    }
-
-    /// Takes out what is over: the programs do not look at it any more, this makes room.
-    pub(super) fn expire_flows(&mut self) {
-        let flows = match self.datapath.proven_flows() {
-            Ok(flows) => flows,
-            Err(error) => return self.complain("conversations are not aged", &error),
-        };
-        let now = now_ns();
-        for entry in &flows {
-            if entry.flow.is_expired(entry.key.protocol, now)
-                && let Err(error) = self.datapath.set_flow(&entry.key, None)
-            {
-                return self.complain("a conversation is not aged", &error);
-            }
-        }
     }
 
     /// How many conversations there are, by state.
@@ -120,7 +104,7 @@ impl Agent {
         let now = now_ns();
         let mut counts = std::collections::BTreeMap::<&str, u64>::new();
         for entry in flows.iter().filter(|it| !it.flow.is_expired(it.key.protocol, now)) {
-            *counts.entry(standing(&entry.flow)).or_default() += 1;
+            *counts.entry(word_of(&entry.flow)).or_default() += 1;
             let way = match entry.flow.opened_by() {
                 Direction::Inbound => "inbound",
                 Direction::Outbound => "outbound",

@@ -275,8 +275,5 @@ impl Agent {
                 let _receivers = self.names.upstreams.send(Upstreams::Host);
             }
         }
-        if self.cares.is_multiple_of(30) {
-            self.expire_flows();
-        }
     }
 }

@@ -68,7 +68,7 @@ fn ends(entry: &FlowEntry, oracle: &mut Oracle<'_>) -> bool {
     packet.tcp_flags = nsp_common::net::transport::tcp::ACK;
     packet.direction = entry.flow.opener;
     decide(&packet, oracle).verdict == Verdict::Drop
-        && !entry.flow.has(nsp_common::flow::flags::DENIED)
+        && !entry.flow.stands(nsp_common::flow::standing::DENIED)
 }
 
 /// Everything of a policy that can change, by name.

@@ -145,8 +145,7 @@ impl Agent {
         }
         agent.cover(&wanted);
         agent.check_covered()?;
-        agent.seed().await;
-        agent.publish()?;
+        agent.begin().await?;
         agent.self_test()?;
         Ok(agent)
     }

@@ -28,6 +28,8 @@ pub struct Capacities {
     pub flows: u32,
     /// Access records of one epoch.
     pub records: u32,
+    /// Those of whole networks, and as many of "many sources".
+    pub networks: u32,
 }
 
 impl Capacities {
@@ -44,20 +46,27 @@ impl Capacities {
             selectors: room(sizes.selectors, 2048),
             flows: 1 << 18,
             records: 1 << 14,
+            networks: 1 << 12,
         }
     }
 }
+
+/// One peer has at most this part of the proven conversations of the larger table.
+const PEER_PART: u32 = 8;
 
 /// Loads the object and every program.
 pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
     if OBJECT.is_empty() {
         return Err(DatapathError::NoObject);
     }
-    let Capacities { classes, cells, rows, rules, names, selectors, flows, records } = *capacities;
+    let Capacities { classes, cells, rows, rules, names, selectors, flows, records, networks } =
+        *capacities;
     let slots = |entries: usize| SLOTS * entries as u32;
     let globals = [classes as u32, cells as u32, rows as u32, rules as u32, names as u32];
+    let peer_flows = flows / PEER_PART;
     let mut loader = EbpfLoader::new();
     loader
+        .override_global("PEER_FLOWS_MAX", &peer_flows, true)
         .override_global("CLASS_CAPACITY", &globals[0], true)
         .override_global("CELL_CAPACITY", &globals[1], true)
         .override_global("ROW_CAPACITY", &globals[2], true)
@@ -72,7 +81,11 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
         .map_max_entries("FLOWS_V4", flows)
         .map_max_entries("FLOWS_V6", flows / 4)
         .map_max_entries("RECORDS_EVEN", records)
-        .map_max_entries("RECORDS_ODD", records);
+        .map_max_entries("RECORDS_ODD", records)
+        .map_max_entries("COARSE_EVEN", networks)
+        .map_max_entries("COARSE_ODD", networks)
+        .map_max_entries("MANY_EVEN", networks)
+        .map_max_entries("MANY_ODD", networks);
     let mut ebpf = loader.load(OBJECT).map_err(DatapathError::Load)?;
     for (name, program) in ebpf.programs_mut() {
         let loaded = match program {

@@ -1,6 +1,6 @@
-//! Reading back: counters, access records, conversations, events.
+//! Reading back: counters, access records, events.
 
-use std::{collections::HashMap as HashMapOf, io, time::Duration};
+use std::{io, time::Duration};
 
 use aya::{
     Ebpf,
@@ -11,15 +11,11 @@ use nsp_common::{
         COUNTERS, Counter, Event, Loss, Record, RecordKey, category_counter, loss_counter,
         reason_counter,
     },
-    flow::{Flow, FlowKey, FlowKeyV4},
     verdict::{Category, Direction, Reason, Verdict},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Datapath, DatapathError, take};
-
-/// Steps of one walk over a table of conversations.
-const WALK_STEPS_MAX: usize = 1 << 19;
 
 /// The exact counters, summed over processors.
 #[derive(Clone, Debug, Default)]
@@ -76,8 +72,7 @@ impl CounterTable {
 pub(super) struct RecordTables {
     fine: [HashMap<MapData, RecordKey, Record>; 2],
     coarse: [HashMap<MapData, RecordKey, Record>; 2],
-    flows_v4: [HashMap<MapData, FlowKeyV4, Flow>; 2],
-    flows_v6: [HashMap<MapData, FlowKey, Flow>; 2],
+    many: [HashMap<MapData, RecordKey, Record>; 2],
     events: Option<RingBuf<MapData>>,
     epoch: u64,
 }
@@ -87,8 +82,7 @@ impl RecordTables {
         Ok(Self {
             fine: [take(ebpf, "RECORDS_EVEN")?, take(ebpf, "RECORDS_ODD")?],
             coarse: [take(ebpf, "COARSE_EVEN")?, take(ebpf, "COARSE_ODD")?],
-            flows_v4: [take(ebpf, "PENDING_V4")?, take(ebpf, "FLOWS_V4")?],
-            flows_v6: [take(ebpf, "PENDING_V6")?, take(ebpf, "FLOWS_V6")?],
+            many: [take(ebpf, "MANY_EVEN")?, take(ebpf, "MANY_ODD")?],
             events: Some(take(ebpf, "EVENTS")?),
             epoch: 0,
         })
@@ -97,17 +91,6 @@ impl RecordTables {
 
 /// The records of one epoch.
 pub type Drained = Vec<(RecordKey, Record)>;
-
-/// One conversation.
-#[derive(Clone, Copy, Debug)]
-pub struct FlowEntry {
-    /// Its key.
-    pub key: FlowKey,
-    /// Its entry.
-    pub flow: Flow,
-    /// Whether both ends are proven.
-    pub is_proven: bool,
-}
 
 impl Datapath {
     /// Reads all counters.
@@ -141,7 +124,8 @@ impl Datapath {
         self.control.store(0, 1, self.records.epoch);
         self.grace()?;
         let mut drained = Vec::new();
-        for map in [&mut self.records.fine[ended], &mut self.records.coarse[ended]] {
+        let RecordTables { fine, coarse, many, .. } = &mut self.records;
+        for map in [&mut fine[ended], &mut coarse[ended], &mut many[ended]] {
             take_all(map, &mut drained).map_err(|source| DatapathError::Map {
                 operation: "drain",
                 map: "RECORDS",
@@ -154,70 +138,6 @@ impl Datapath {
     /// Takes the ring of events out, for the task that waits on it.
     pub fn take_events(&mut self) -> Option<Events> {
         self.records.events.take().map(Events)
-    }
-
-    /// Every tracked conversation, as far as a bounded walk sees them: a flood turns the table of
-    /// unproven ones over faster than it can be read.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn flows(&self) -> Result<Vec<FlowEntry>, DatapathError> {
-        let mut found = self.unproven_flows()?;
-        // A conversation that was proven meanwhile is in both: the proven one is newer.
-        found.extend(self.proven_flows()?);
-        let mut by_key: HashMapOf<FlowKey, FlowEntry> = HashMapOf::with_capacity(found.len());
-        for entry in found {
-            by_key.insert(entry.key, entry);
-        }
-        Ok(by_key.into_values().collect())
-    }
-
-    /// The conversations both ends of which are proven.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn proven_flows(&self) -> Result<Vec<FlowEntry>, DatapathError> {
-        self.walk(1)
-    }
-
-    fn unproven_flows(&self) -> Result<Vec<FlowEntry>, DatapathError> {
-        self.walk(0)
-    }
-
-    fn walk(&self, table: usize) -> Result<Vec<FlowEntry>, DatapathError> {
-        let failed = |source| DatapathError::Map { operation: "read", map: "FLOWS", source };
-        let is_proven = table == 1;
-        let mut found = Vec::new();
-        // An entry that goes while the table is walked restarts the walk (kernel map_hash.rst), so
-        // the number of steps needs a bound of its own.
-        for entry in self.records.flows_v4[table].iter().take(WALK_STEPS_MAX) {
-            let (key, flow) = entry.map_err(failed)?;
-            found.push(FlowEntry { key: key.long(), flow, is_proven });
-        }
-        for entry in self.records.flows_v6[table].iter().take(WALK_STEPS_MAX) {
-            let (key, flow) = entry.map_err(failed)?;
-            found.push(FlowEntry { key, flow, is_proven });
-        }
-        Ok(found)
-    }
-
-    /// Writes a conversation, or takes it out.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn set_flow(&mut self, key: &FlowKey, flow: Option<&Flow>) -> Result<(), DatapathError> {
-        const PROVEN: usize = 1;
-        let records = &mut self.records;
-        let result = match (key.is_v4(), flow) {
-            (true, Some(flow)) => records.flows_v4[PROVEN].insert(key.v4(), flow, 0),
-            (true, None) => records.flows_v4[PROVEN].remove(&key.v4()),
-            (false, Some(flow)) => records.flows_v6[PROVEN].insert(key, flow, 0),
-            (false, None) => records.flows_v6[PROVEN].remove(key),
-        };
-        match result {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(source) => Err(DatapathError::Map { operation: "write", map: "FLOWS", source }),
-        }
     }
 }
 

@@ -84,6 +84,58 @@ impl Choice for Forwarded {
     const WORDS: &'static [(&'static str, Self)] = &[("host", Self::Host), ("pass", Self::Pass)];
 }
 
+/// The cloud that the host runs in, whose endpoints its resources may reach and be probed by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Platform {
+    /// The one that the host's firmware names; none until somebody has looked.
+    #[default]
+    Auto,
+    /// None.
+    None,
+    /// Amazon Web Services.
+    Aws,
+    /// Microsoft Azure.
+    Azure,
+    /// Google Cloud.
+    Gcp,
+}
+
+impl Platform {
+    /// The word a policy uses for it.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, it)| *it == self).map_or("auto", |(word, _)| word)
+    }
+
+    /// Where its metadata service, its agents and its health probes are. The metadata service is
+    /// let through on 80/tcp alone.
+    pub fn endpoints(self) -> &'static [&'static str] {
+        match self {
+            Self::Auto | Self::None => &[],
+            Self::Aws => &["169.254.169.254/32", "fd00:ec2::254/128"],
+            // The virtual address of the wire server, the DNS and the probes of load balancers.
+            Self::Azure => &["169.254.169.254/32", "168.63.129.16/32"],
+            // The health checks of load balancers.
+            Self::Gcp => &[
+                "169.254.169.254/32",
+                "35.191.0.0/16",
+                "130.211.0.0/22",
+                "2600:2d00:1:b029::/64",
+                "2600:2d00:1:1::/64",
+            ],
+        }
+    }
+}
+
+impl Choice for Platform {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("none", Self::None),
+        ("aws", Self::Aws),
+        ("azure", Self::Azure),
+        ("gcp", Self::Gcp),
+    ];
+}
+
 /// Whether private peers need a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PrivateAccess {

@@ -21,7 +21,7 @@ pub(crate) use self::{
 };
 use super::{
     category::{LogCategory, parse_categories},
-    choice::{Forwarded, PublicNetworkAccess},
+    choice::{Forwarded, Platform, PublicNetworkAccess},
     diagnose::{Refusal, Report, quoted},
     name::{Guid, Name},
     prefix::{parse_address, parse_prefix, widest},
@@ -53,6 +53,7 @@ pub(crate) struct PerimeterDocument {
     pub(crate) location: Option<Spanned<String>>,
     pub(crate) public_network_access: Option<Spanned<PublicNetworkAccess>>,
     pub(crate) forwarded: Option<Spanned<Forwarded>>,
+    pub(crate) platform: Option<Spanned<Platform>>,
 }
 
 /// `[sources]`.
@@ -138,6 +139,7 @@ fn read_perimeter(span: Span, table: Table, report: &mut Report) -> PerimeterDoc
         location: fields.parsed("location", parse_location),
         public_network_access: fields.choice("public_network_access"),
         forwarded: fields.choice("forwarded"),
+        platform: fields.choice("platform"),
     };
     fields.finish();
     perimeter

@@ -14,7 +14,9 @@ use ipnet::IpNet;
 
 pub use super::{
     category::LogCategory,
-    choice::{AccessMode, Forwarded, MetadataAccess, OnDeny, PrivateAccess, PublicNetworkAccess},
+    choice::{
+        AccessMode, Forwarded, MetadataAccess, OnDeny, Platform, PrivateAccess, PublicNetworkAccess,
+    },
     diagnose::Position,
     fqdn::Fqdn,
     name::{Guid, Name},
@@ -66,6 +68,8 @@ pub struct Perimeter {
     pub public_network_access: PublicNetworkAccess,
     /// Whether forwarded packets are judged as the host's own.
     pub forwarded: Forwarded,
+    /// The cloud that the host runs in.
+    pub platform: Platform,
     /// Where the document says it.
     pub position: Position,
 }

@@ -79,14 +79,22 @@ pub(crate) fn resolve(
 }
 
 fn resolve_perimeter(perimeter: &PerimeterDocument, report: &Report) -> Option<Perimeter> {
-    let PerimeterDocument { span, name, guid, location, public_network_access, forwarded } =
-        perimeter;
+    let PerimeterDocument {
+        span,
+        name,
+        guid,
+        location,
+        public_network_access,
+        forwarded,
+        platform,
+    } = perimeter;
     Some(Perimeter {
         name: name.as_ref()?.value.clone(),
         guid: guid.as_ref().map(|guid| guid.value),
         location: location.as_ref().map(|location| location.value.clone()),
         public_network_access: value_or_default(public_network_access),
         forwarded: value_or_default(forwarded),
+        platform: value_or_default(platform),
         position: report.texts.position(*span),
     })
 }

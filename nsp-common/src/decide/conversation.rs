@@ -3,7 +3,7 @@
 use super::{Decision, FlowAction, Step, Tables, resource};
 use crate::{
     class,
-    flow::{Flow, FlowKey, flags as flow_flags},
+    flow::{Flow, FlowKey, standing},
     generation::{Generation, PublicAccess, flags as generation_flags},
     link::endpoint,
     net::{
@@ -19,7 +19,7 @@ use crate::{
 pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Step {
     if packet.has(flags::LATER_FRAGMENT) {
         let Some(head) = tables.fragment_head(packet) else { return Step::Undecided };
-        let mut decision = standing(&head);
+        let mut decision = standing_of(&head);
         decision.reason = Reason::Fragment;
         return Step::Decided(decision);
     }
@@ -32,6 +32,9 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
             return Step::Refused(Reason::IcmpUnrelated, TrafficClass::Public);
         }
         if is_trusted(&packet.inner, packet, tables) {
+            if !tables.icmp_budget() {
+                return Step::Refused(Reason::IcmpRate, TrafficClass::Public);
+            }
             let class = TrafficClass::Infrastructure;
             return Step::Decided(Decision::pass(Reason::Related, class, packet.way()));
         }
@@ -41,33 +44,29 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
         // A SYN alone asks anew: it never rides on what an earlier conversation was allowed.
         return Step::Undecided;
     }
-    let key = if is_error { &packet.inner } else { &packet.key };
-    let Some(flow) = current(key, tables, generation) else {
+    let Some(mut decision) = tables.follow(packet, generation) else {
         return if is_error {
             Step::Refused(Reason::IcmpUnrelated, TrafficClass::Public)
         } else {
             Step::Undecided
         };
     };
-    if !is_error
-        && packet.way() == Direction::Outbound
-        && packet.is_syn_ack()
-        && flow.opened_by() == Direction::Inbound
-    {
-        // The answer to a SYN that asked anew: what an earlier conversation of the same ports was
-        // allowed, or denied, does not count.
-        return Step::Undecided;
-    }
-    let mut decision = standing(&flow);
-    if !is_error {
-        decision.flow = FlowAction::Touch;
-    } else if decision.verdict == Verdict::Pass {
+    if is_error && decision.verdict == Verdict::Pass {
         if !tables.icmp_budget() {
             return Step::Refused(Reason::IcmpRate, TrafficClass::Public);
         }
         decision.reason = Reason::Related;
     }
     Step::Decided(decision)
+}
+
+/// Whether a packet of a conversation is the answer to a SYN that asked anew: what an earlier
+/// conversation of the same ports was allowed, or denied, does not count.
+#[inline(always)]
+fn asks_anew(packet: &Packet, flow: &Flow) -> bool {
+    packet.way() == Direction::Outbound
+        && packet.is_syn_ack()
+        && flow.opened_by() == Direction::Inbound
 }
 
 /// Whether the packet inside an ICMP error was exchanged with a trusted peer. A router on the way
@@ -80,21 +79,40 @@ fn is_trusted<T: Tables>(inner: &FlowKey, packet: &Packet, tables: &T) -> bool {
         && tables.routed_back(&inner.remote, packet.ip_family(), packet.ifindex)
 }
 
-/// The conversation with this key as the current generation sees it.
+/// What the conversation of a packet, or the one an ICMP error is about, stands for in the current
+/// generation. A packet that it carries ages it; one that is over is forgotten.
 #[inline(always)]
-fn current<T: Tables>(key: &FlowKey, tables: &mut T, generation: &Generation) -> Option<Flow> {
+pub fn follow<T: Tables>(
+    packet: &Packet,
+    tables: &mut T,
+    generation: &Generation,
+) -> Option<Decision> {
+    let is_error = packet.has(flags::ICMP_ERROR);
+    let key = if is_error { &packet.inner } else { &packet.key };
     let mut flow = tables.flow(key)?;
     if flow.is_expired(key.protocol, tables.now_ns()) {
+        tables.forget(key);
         return None;
     }
-    if flow.generation == generation.number {
-        return Some(flow);
+    if flow.generation != generation.number {
+        if !tables.judged_anew(key, &mut flow, generation) {
+            tables.forget(key);
+            return None;
+        }
+        tables.rejudged(&flow);
     }
-    if !tables.judged_anew(key, &mut flow, generation) {
+    let mut decision = standing_of(&flow);
+    if is_error {
+        return Some(decision);
+    }
+    if asks_anew(packet, &flow) {
         return None;
     }
-    tables.rejudged(&flow);
-    Some(flow)
+    decision.flow = FlowAction::Touch;
+    if decision.verdict == Verdict::Pass {
+        tables.touch(packet);
+    }
+    Some(decision)
 }
 
 /// Judges a conversation anew, from what it stores: its association, who opened it, its name. The
@@ -124,13 +142,13 @@ pub fn rejudge<T: Tables>(
             flow.association = seat.association;
         }
     }
-    let was_kept = flow.has(flow_flags::KEPT);
-    let was_tolerated = was_kept || flow.has(flow_flags::WOULD_DENY);
+    let was_kept = flow.stands(standing::KEPT);
+    let was_tolerated = flow.stands(standing::KEPT | standing::WOULD_DENY);
     let was_alone = flow.reason == Reason::Unassociated as u8;
-    flow.flags &=
-        !(flow_flags::DENIED | flow_flags::WOULD_DENY | flow_flags::KEPT | flow_flags::ENFORCED);
+    // Only what the operator cut stays cut.
+    flow.standing &= standing::CUT;
     if seat.mode as u8 == AccessMode::Enforced as u8 {
-        flow.flags |= flow_flags::ENFORCED;
+        flow.standing |= standing::ENFORCED;
     }
     flow.rule = 0;
     if seat.association == 0 {
@@ -141,7 +159,11 @@ pub fn rejudge<T: Tables>(
         hold(flow, seat.mode, 0, true);
         return true;
     }
-    if flow.reason == Reason::Metadata as u8 && !seat.metadata_denied {
+    let class_number = tables.class_of(&key.remote, key.ip_family());
+    if flow.reason == Reason::Metadata as u8
+        && !seat.metadata_denied
+        && tables.class(class_number).flags & class::flags::PLATFORM != 0
+    {
         return true;
     }
     let service_port = match flow.opened_by() {
@@ -150,8 +172,7 @@ pub fn rejudge<T: Tables>(
     };
     let port_class = tables.port(key.protocol, service_port).class;
     let lane = class::lane(seat.profile, flow.opened_by() as u8 == Direction::Outbound as u8);
-    let family = key.ip_family();
-    let mut number = tables.rule(lane, tables.class_of(&key.remote, family), port_class);
+    let mut number = tables.rule(lane, class_number, port_class);
     if number == 0 && flow.name != 0 {
         number = tables.rule(lane, tables.name_class(flow.name), port_class);
     }
@@ -160,7 +181,7 @@ pub fn rejudge<T: Tables>(
         flow.reason = Reason::Rule as u8;
         if was_kept && seat.mode as u8 == AccessMode::Enforced as u8 {
             // The rule did not open it and shall not end it by going.
-            flow.flags |= flow_flags::KEPT;
+            flow.standing |= standing::KEPT;
         }
         return true;
     }
@@ -175,18 +196,18 @@ pub fn rejudge<T: Tables>(
 #[inline(always)]
 const fn hold(flow: &mut Flow, mode: AccessMode, cut_before_ns: u64, tolerated: bool) {
     flow.reason = Reason::NoRule as u8;
-    flow.flags |= match mode {
-        AccessMode::Transition => flow_flags::WOULD_DENY,
-        AccessMode::Enforced if tolerated && flow.opened_ns >= cut_before_ns => flow_flags::KEPT,
-        AccessMode::Enforced => flow_flags::DENIED,
+    flow.standing |= match mode {
+        AccessMode::Transition => standing::WOULD_DENY,
+        AccessMode::Enforced if tolerated && flow.opened_ns >= cut_before_ns => standing::KEPT,
+        AccessMode::Enforced => standing::DENIED,
     };
 }
 
 /// The verdict of a conversation that this generation has judged.
 #[inline(always)]
-fn standing(flow: &Flow) -> Decision {
-    let denied = flow.flags & (flow_flags::DENIED | flow_flags::CUT) != 0;
-    let reason = if flow.has(flow_flags::CUT) {
+fn standing_of(flow: &Flow) -> Decision {
+    let denied = flow.is_denied();
+    let reason = if flow.stands(standing::CUT) {
         Reason::Cut
     } else if denied {
         Reason::Revoked
@@ -205,14 +226,16 @@ fn standing(flow: &Flow) -> Decision {
         reason,
         class,
         opener: flow.opened_by(),
-        mode: if flow.has(flow_flags::ENFORCED) {
+        mode: if flow.stands(standing::ENFORCED) {
             AccessMode::Enforced
         } else {
             AccessMode::Transition
         },
-        would_deny: flow.has(flow_flags::WOULD_DENY),
+        would_deny: flow.stands(standing::WOULD_DENY),
         flow: FlowAction::None,
-        association: flow.association,
+        // The flow remembers the resource that is gone, for the day it comes back; until then it is
+        // nobody's.
+        association: if flow.reason == Reason::Unassociated as u8 { 0 } else { flow.association },
         rule: flow.rule,
         name: flow.name,
     }

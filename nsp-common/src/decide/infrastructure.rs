@@ -1,19 +1,16 @@
 //! What keeps a host on its network, whatever the policy says: discovery, DHCP, multicast, DNS.
 
-use super::{Decision, FlowAction, Seat, Step, Tables};
+use super::{Decision, FlowAction, Step, Tables};
 use crate::{
     address::Family,
+    generation::Generation,
     link::endpoint,
-    net::{
-        icmp::v6,
-        protocol::{self, tcp},
-    },
+    net::{icmp::v6, protocol},
     packet::{Packet, flags},
-    verdict::{Direction, Reason, TrafficClass, Verdict},
+    verdict::{Direction, Reason, TrafficClass},
 };
 
 const DNS: u16 = 53;
-const HTTP: u16 = 80;
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 const DHCPV6_CLIENT: u16 = 546;
@@ -23,7 +20,7 @@ const HOP_LIMIT_OF_THIS_LINK: u8 = 255;
 
 /// Step 3. Undecided when the packet is no infrastructure.
 #[inline(always)]
-pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T) -> Step {
+pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Step {
     let pass =
         |reason| Step::Decided(Decision::pass(reason, TrafficClass::Infrastructure, packet.way()));
     let family = packet.ip_family();
@@ -48,7 +45,7 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T) -> Step {
         && packet.has(flags::PORTS)
         && packet.key.remote_port == DNS
     {
-        return resolver(packet, tables);
+        return resolver(packet, tables, generation);
     }
     Step::Undecided
 }
@@ -110,43 +107,17 @@ fn is_dhcp(packet: &Packet, family: Family) -> bool {
 
 /// To a trusted resolver: passes and opens a conversation, which the answer needs.
 #[inline(always)]
-fn resolver<T: Tables>(packet: &Packet, tables: &mut T) -> Step {
+fn resolver<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Step {
     if tables.endpoint(&packet.key.remote) & endpoint::RESOLVER == 0 {
         return Step::Undecided;
     }
     let mut decision =
         Decision::pass(Reason::Resolver, TrafficClass::Infrastructure, Direction::Outbound);
-    let known = match tables.flow(&packet.key) {
-        Some(flow) => {
-            !packet.is_bare_syn() && !flow.is_expired(packet.key.protocol, tables.now_ns())
-        }
-        None => false,
-    };
+    // What was an ordinary peer before it was trusted gets a conversation of the other kind.
+    let known = !packet.is_bare_syn()
+        && tables
+            .follow(packet, generation)
+            .is_some_and(|decision| decision.reason == Reason::Resolver);
     decision.flow = if known { FlowAction::Touch } else { FlowAction::Open };
     Step::Decided(decision)
-}
-
-/// To the cloud's metadata service: as the profile says, and logged either way.
-#[inline(always)]
-pub(super) fn metadata(packet: &Packet, seat: &Seat) -> Option<Decision> {
-    if packet.key.protocol != protocol::TCP
-        || packet.way() == Direction::Inbound
-        || packet.key.remote_port != HTTP
-        || !packet.key.remote.is_metadata(packet.ip_family())
-    {
-        return None;
-    }
-    let mut decision = if seat.metadata_denied {
-        Decision::refuse(Reason::MetadataDenied, TrafficClass::Private, seat)
-    } else {
-        let mut decision = Decision::pass(Reason::Metadata, TrafficClass::Public, seat.opener);
-        decision.association = seat.association;
-        decision.mode = seat.mode;
-        decision
-    };
-    // The endpoint need not be a trusted peer, so its answers need a conversation.
-    if matches!(decision.verdict, Verdict::Pass) && packet.tcp_flags & tcp::RST == 0 {
-        decision.flow = FlowAction::Open;
-    }
-    Some(decision)
 }

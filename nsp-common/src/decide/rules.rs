@@ -21,9 +21,7 @@ pub(super) fn judge<T: Tables>(
     if packet.has_bad_tcp_flags() {
         return Decision::refuse(Reason::BadTcpFlags, TrafficClass::Public, seat);
     }
-    // Only the side that opens is judged: what answers follows its conversation or nothing.
-    let answers = packet.is_syn_ack() || resource::is_echo_reply(packet);
-    if packet.way() == Direction::Inbound && answers {
+    if is_late_answer(packet) {
         return Decision::refuse(Reason::NoFlow, TrafficClass::Public, seat);
     }
     if seat.association == 0 {
@@ -44,6 +42,13 @@ pub(super) fn judge<T: Tables>(
     };
     decision.flow = opens(packet, &decision);
     decision
+}
+
+/// Whether the packet answers what this host did not ask. Only the side that opens is judged: what
+/// answers follows its conversation or nothing.
+#[inline(always)]
+pub(super) fn is_late_answer(packet: &Packet) -> bool {
+    packet.way() == Direction::Inbound && (packet.is_syn_ack() || resource::is_echo_reply(packet))
 }
 
 /// A rule that matches, and the name it matched by.
@@ -89,10 +94,10 @@ fn matching<T: Tables>(
 /// Whether a packet that passes opens a conversation. An inbound SYN does not, the answer to it
 /// does: what an unproven source sends makes no entry that lasts. A RST ends, it never opens.
 #[inline(always)]
-fn opens(packet: &Packet, decision: &Decision) -> FlowAction {
+pub(super) fn opens(packet: &Packet, decision: &Decision) -> FlowAction {
     let passes = decision.would_deny
         || !matches!(decision.mode, AccessMode::Enforced)
-        || matches!(decision.reason, Reason::Rule);
+        || matches!(decision.reason, Reason::Rule | Reason::Metadata);
     let inbound_syn = matches!(packet.way(), Direction::Inbound) && packet.is_bare_syn();
     let reset = packet.is_tcp() && packet.tcp_flags & tcp::RST != 0;
     if passes && packet.has(flags::KEYED) && !inbound_syn && !reset {

@@ -1,33 +1,33 @@
-//! Conversations, proven and not, and the heads of fragmented datagrams.
+//! Conversations that are not proven yet, and the heads of fragmented datagrams. (`proven.rs` has the
+//! others.)
 
-use aya_ebpf::{
-    btf_maps::{HashMap, LruHashMap},
-    macros::btf_map,
-};
+use aya_ebpf::{btf_maps::LruHashMap, macros::btf_map};
 use nsp_common::{
     address::Address,
     flow::{Flow, FlowKey, FlowKeyV4},
     packet::Packet,
+    verdict::Direction,
 };
 
-use super::copied;
+use super::{copied, proven::proven};
 use crate::barrier;
 
-/// Conversations only one end of which is proven. A flood turns this table over and nothing else.
+/// Conversations that this host opened and nobody answered yet. What others send never makes an
+/// entry here: their floods turn over the table below and nothing else.
 #[btf_map]
-static PENDING_V4: LruHashMap<FlowKeyV4, Flow, 65536> = LruHashMap::new();
+static ASKED_V4: LruHashMap<FlowKeyV4, Flow, 65536> = LruHashMap::new();
 
-/// As `PENDING_V4`.
+/// As `ASKED_V4`.
 #[btf_map]
-static PENDING_V6: LruHashMap<FlowKey, Flow, 65536> = LruHashMap::new();
+static ASKED_V6: LruHashMap<FlowKey, Flow, 65536> = LruHashMap::new();
 
-/// Conversations both ends of which have spoken. Nothing is ever evicted.
+/// Conversations that others opened and have not proven to be there for.
 #[btf_map]
-static FLOWS_V4: HashMap<FlowKeyV4, Flow, 262144> = HashMap::new();
+static KNOCKED_V4: LruHashMap<FlowKeyV4, Flow, 65536> = LruHashMap::new();
 
-/// As `FLOWS_V4`.
+/// As `KNOCKED_V4`.
 #[btf_map]
-static FLOWS_V6: HashMap<FlowKey, Flow, 65536> = HashMap::new();
+static KNOCKED_V6: LruHashMap<FlowKey, Flow, 65536> = LruHashMap::new();
 
 /// Key of a fragmented datagram (RFC 791, RFC 8200 4.5).
 #[derive(Clone, Copy)]
@@ -53,58 +53,68 @@ pub(crate) struct Found {
     pub(crate) is_proven: bool,
 }
 
-/// The entry of a conversation, proven ones first.
+impl Found {
+    /// Nowhere.
+    pub(crate) const NOTHING: Self = Self { flow: core::ptr::null_mut(), is_proven: false };
+}
+
+/// The entry of a conversation: proven ones first, then what this host opened.
 #[inline(always)]
 pub(crate) fn flow(key: &FlowKey) -> Found {
-    if key.is_v4() {
+    let flow = proven(key);
+    if !flow.is_null() {
+        return Found { flow, is_proven: true };
+    }
+    let flow = if key.is_v4() {
         let key = key.v4();
-        match FLOWS_V4.get_ptr_mut(&key) {
-            Some(flow) => Found { flow: kept(flow), is_proven: true },
-            None => Found { flow: or_null(PENDING_V4.get_ptr_mut(&key)), is_proven: false },
+        match ASKED_V4.get_ptr_mut(&key) {
+            Some(flow) => known(flow),
+            None => or_null(KNOCKED_V4.get_ptr_mut(&key)),
         }
     } else {
-        match FLOWS_V6.get_ptr_mut(key) {
-            Some(flow) => Found { flow: kept(flow), is_proven: true },
-            None => Found { flow: or_null(PENDING_V6.get_ptr_mut(key)), is_proven: false },
+        match ASKED_V6.get_ptr_mut(key) {
+            Some(flow) => known(flow),
+            None => or_null(KNOCKED_V6.get_ptr_mut(key)),
         }
-    }
+    };
+    Found { flow, is_proven: false }
 }
 
 /// The same pointer, out of reach of the compiler, which would mask it against null with arithmetic
 /// that the verifier refuses on pointers.
 #[inline(always)]
-fn kept<T>(pointer: *mut T) -> *mut T {
+fn known<T>(pointer: *mut T) -> *mut T {
     barrier::opaque(pointer as usize) as *mut T
 }
 
 #[inline(always)]
-fn or_null<T>(pointer: Option<*mut T>) -> *mut T {
+pub(super) fn or_null<T>(pointer: Option<*mut T>) -> *mut T {
     match pointer {
-        Some(pointer) => kept(pointer),
+        Some(pointer) => known(pointer),
         None => core::ptr::null_mut(),
     }
 }
 
-/// Puts a conversation among the unproven, or among the proven.
+/// Puts a conversation among the unproven, by who opened it.
 #[inline(always)]
-pub(crate) fn put_flow(key: &FlowKey, flow: &Flow, proven: bool) -> Result<(), i32> {
-    match (key.is_v4(), proven) {
-        (true, true) => FLOWS_V4.insert(&key.v4(), flow, 0),
-        (true, false) => PENDING_V4.insert(&key.v4(), flow, 0),
-        (false, true) => FLOWS_V6.insert(key, flow, 0),
-        (false, false) => PENDING_V6.insert(key, flow, 0),
+pub(crate) fn put_unproven(key: &FlowKey, flow: &Flow) -> Result<(), i32> {
+    match (key.is_v4(), flow.opened_by()) {
+        (true, Direction::Outbound) => ASKED_V4.insert(&key.v4(), flow, 0),
+        (true, Direction::Inbound) => KNOCKED_V4.insert(&key.v4(), flow, 0),
+        (false, Direction::Outbound) => ASKED_V6.insert(key, flow, 0),
+        (false, Direction::Inbound) => KNOCKED_V6.insert(key, flow, 0),
     }
 }
 
-/// Takes a conversation out of the unproven (`proven` false) or the proven.
+/// Takes a conversation out of the unproven that `opener` opened.
 #[inline(always)]
-pub(crate) fn remove_flow(key: &FlowKey, proven: bool) {
+pub(crate) fn remove_unproven(key: &FlowKey, opener: Direction) {
     // Whether it was still there does not matter.
-    let _gone = match (key.is_v4(), proven) {
-        (true, true) => FLOWS_V4.remove(&key.v4()),
-        (true, false) => PENDING_V4.remove(&key.v4()),
-        (false, true) => FLOWS_V6.remove(key),
-        (false, false) => PENDING_V6.remove(key),
+    let _gone = match (key.is_v4(), opener) {
+        (true, Direction::Outbound) => ASKED_V4.remove(&key.v4()),
+        (true, Direction::Inbound) => KNOCKED_V4.remove(&key.v4()),
+        (false, Direction::Outbound) => ASKED_V6.remove(key),
+        (false, Direction::Inbound) => KNOCKED_V6.remove(key),
     };
 }
 

@@ -4,7 +4,7 @@ use aya_ebpf::{
     btf_maps::{HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
-use nsp_common::event::{COUNTERS as COUNTER_COUNT, Counter, Event, Record, RecordKey};
+use nsp_common::event::{COUNTERS as COUNTER_COUNT, Counter, Event, Grain, Record, RecordKey};
 
 /// Exact counters, never reset: by reason, direction and verdict; by category; of losses.
 #[btf_map]
@@ -18,13 +18,21 @@ static RECORDS_EVEN: HashMap<RecordKey, Record, 16384> = HashMap::new();
 #[btf_map]
 static RECORDS_ODD: HashMap<RecordKey, Record, 16384> = HashMap::new();
 
-/// Collapsed records of even epochs: room that a flood of sources cannot take from the others.
+/// Records by network of even epochs: room that a flood of sources cannot take from the others.
 #[btf_map]
 static COARSE_EVEN: HashMap<RecordKey, Record, 4096> = HashMap::new();
 
-/// Collapsed records of odd epochs.
+/// Records by network of odd epochs.
 #[btf_map]
 static COARSE_ODD: HashMap<RecordKey, Record, 4096> = HashMap::new();
+
+/// The last resort of even epochs: a row for "many sources" for each thing a policy can say.
+#[btf_map]
+static MANY_EVEN: HashMap<RecordKey, Record, 4096> = HashMap::new();
+
+/// The last resort of odd epochs.
+#[btf_map]
+static MANY_ODD: HashMap<RecordKey, Record, 4096> = HashMap::new();
 
 /// The first packet of each record.
 #[btf_map]
@@ -55,14 +63,16 @@ pub(crate) fn icmp_budget() -> Option<*mut IcmpBudget> {
     ICMP_BUDGET.get_ptr_mut(0)
 }
 
-/// The record with this key in the epoch's tables.
+/// The record with this key in the epoch's table of that grain.
 #[inline(always)]
-pub(crate) fn record(odd: bool, coarse: bool, key: &RecordKey) -> Option<*mut Record> {
-    match (odd, coarse) {
-        (false, false) => RECORDS_EVEN.get_ptr_mut(key),
-        (true, false) => RECORDS_ODD.get_ptr_mut(key),
-        (false, true) => COARSE_EVEN.get_ptr_mut(key),
-        (true, true) => COARSE_ODD.get_ptr_mut(key),
+pub(crate) fn record(odd: bool, grain: Grain, key: &RecordKey) -> Option<*mut Record> {
+    match (odd, grain) {
+        (false, Grain::Address) => RECORDS_EVEN.get_ptr_mut(key),
+        (true, Grain::Address) => RECORDS_ODD.get_ptr_mut(key),
+        (false, Grain::Network) => COARSE_EVEN.get_ptr_mut(key),
+        (true, Grain::Network) => COARSE_ODD.get_ptr_mut(key),
+        (false, Grain::Many) => MANY_EVEN.get_ptr_mut(key),
+        (true, Grain::Many) => MANY_ODD.get_ptr_mut(key),
     }
 }
 
@@ -70,16 +80,18 @@ pub(crate) fn record(odd: bool, coarse: bool, key: &RecordKey) -> Option<*mut Re
 #[inline(always)]
 pub(crate) fn put_record(
     odd: bool,
-    coarse: bool,
+    grain: Grain,
     key: &RecordKey,
     record: &Record,
 ) -> Result<(), i32> {
     const NOT_YET: u64 = aya_ebpf::bindings::BPF_NOEXIST as u64;
-    match (odd, coarse) {
-        (false, false) => RECORDS_EVEN.insert(key, record, NOT_YET),
-        (true, false) => RECORDS_ODD.insert(key, record, NOT_YET),
-        (false, true) => COARSE_EVEN.insert(key, record, NOT_YET),
-        (true, true) => COARSE_ODD.insert(key, record, NOT_YET),
+    match (odd, grain) {
+        (false, Grain::Address) => RECORDS_EVEN.insert(key, record, NOT_YET),
+        (true, Grain::Address) => RECORDS_ODD.insert(key, record, NOT_YET),
+        (false, Grain::Network) => COARSE_EVEN.insert(key, record, NOT_YET),
+        (true, Grain::Network) => COARSE_ODD.insert(key, record, NOT_YET),
+        (false, Grain::Many) => MANY_EVEN.insert(key, record, NOT_YET),
+        (true, Grain::Many) => MANY_ODD.insert(key, record, NOT_YET),
     }
 }
 

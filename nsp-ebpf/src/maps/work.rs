@@ -4,9 +4,10 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use nsp_common::{
     decide::Decision,
     event::{Event, Record},
-    flow::Flow,
     packet::Packet,
 };
+
+use super::proven::Unwound;
 
 /// What a program works on: too large for its stack of 512 bytes.
 #[repr(C)]
@@ -27,8 +28,8 @@ pub(crate) struct Work {
     pub(crate) odd_epoch: u32,
     /// The slot of the generation.
     pub(crate) slot: u32,
-    /// The conversation to be judged anew, and what came of it.
-    pub(crate) flow: Flow,
+    /// The conversation to be judged anew, and what came of it; then on its way to the proven.
+    pub(crate) entry: Unwound,
     /// The cgroups of a sender that is only described.
     pub(crate) cgroups: [u64; 8],
     /// Where the parser forgets offsets.

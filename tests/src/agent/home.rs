@@ -29,7 +29,7 @@ impl Home {
         let name = mark("agent");
         let directory = tempfile::Builder::new().prefix(&name).tempdir();
         let home = Self { directory: directory.expect("the temporary directory is writable") };
-        for path in [home.state_dir(), home.bpffs()] {
+        for path in [home.state_dir(), home.log_dir(), home.bpffs()] {
             fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         }
         // The source is only a name, and the one by which a later run finds it.
@@ -63,9 +63,14 @@ impl Home {
         self.path().join("control")
     }
 
+    /// The directory of the access log.
+    pub fn log_dir(&self) -> PathBuf {
+        self.path().join("log")
+    }
+
     /// The access log.
     pub fn log(&self) -> PathBuf {
-        self.path().join("access.log")
+        self.log_dir().join("access.log")
     }
 
     /// The daemon's standard output.

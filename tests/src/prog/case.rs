@@ -40,6 +40,9 @@ pub enum Hook {
 }
 
 impl Hook {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Xdp, Self::Tc, Self::Bare];
+
     /// The program that judges one direction.
     pub const fn program(self, direction: Direction) -> &'static str {
         match (self, direction) {
@@ -65,7 +68,7 @@ pub struct Case<'a> {
 
 /// Tells a story on both families and every kind of device.
 pub fn everywhere(policy: &str, story: impl Fn(&mut Case<'_>) + Sync) {
-    on(&BOTH, &[Hook::Xdp, Hook::Tc, Hook::Bare], policy, story);
+    on(&BOTH, &Hook::ALL, policy, story);
 }
 
 /// Tells a story on these families and kinds of device, the devices side by side.

@@ -83,21 +83,9 @@ impl<'a> Model<'a> {
         let decision = decide(packet, self);
         if decision.verdict == Verdict::Pass {
             let now_ns = self.now_ns();
-            if decision.flow == FlowAction::Touch {
-                self.touch(packet, now_ns);
-            }
             self.track(packet, &decision, now_ns);
         }
         decision
-    }
-
-    fn touch(&mut self, packet: &Packet, now_ns: u64) {
-        let found = self.found.and_then(|key| self.flows.get_mut(&key));
-        let flow = found.expect("what is touched was found");
-        flow.flags = flow.flags_after(packet);
-        flow.seen_ns = now_ns;
-        flow.packets += 1;
-        flow.bytes += u64::from(packet.length);
     }
 
     fn track(&mut self, packet: &Packet, decision: &Decision, now_ns: u64) {
@@ -147,8 +135,27 @@ impl Tables for Model<'_> {
             return;
         }
         if let Some(flow) = self.found.and_then(|key| self.flows.get_mut(&key)) {
-            let Flow { flags, rule, reason, association, generation, .. } = *judged;
-            *flow = Flow { flags, rule, reason, association, generation, ..*flow };
+            let Flow { standing, rule, reason, association, generation, .. } = *judged;
+            *flow = Flow { standing, rule, reason, association, generation, ..*flow };
+        }
+    }
+
+    fn touch(&mut self, packet: &Packet) {
+        if self.dry {
+            return;
+        }
+        let now_ns = self.now_ns();
+        let found = self.found.and_then(|key| self.flows.get_mut(&key));
+        let flow = found.expect("what is touched was found");
+        flow.progress = flow.progress_after(packet);
+        flow.seen_ns = now_ns;
+        flow.packets += 1;
+        flow.bytes += u64::from(packet.length);
+    }
+
+    fn forget(&mut self, key: &FlowKey) {
+        if !self.dry {
+            self.flows.remove(key);
         }
     }
 

@@ -7,8 +7,15 @@ use nsp_tests::prog::Lab;
 const CEILING: u32 = 400_000;
 
 /// Every program there is.
-const PROGRAMS: [&str; 6] =
-    ["nsp_egress", "nsp_egress_bare", "nsp_explain", "nsp_ingress", "nsp_ingress_bare", "nsp_xdp"];
+const PROGRAMS: [&str; 7] = [
+    "nsp_egress",
+    "nsp_egress_bare",
+    "nsp_explain",
+    "nsp_ingress",
+    "nsp_ingress_bare",
+    "nsp_order",
+    "nsp_xdp",
+];
 
 #[test]
 fn every_program_stays_under_the_ceiling() {

@@ -11,7 +11,6 @@ use nsp_tests::{
     prog::{ENFORCED, Hook, on, transition},
 };
 
-const ALL: [Hook; 3] = [Hook::Xdp, Hook::Tc, Hook::Bare];
 const LINK_LOCAL: &str = "fe80::77";
 const ALL_NODES: &str = "ff02::1";
 
@@ -28,7 +27,7 @@ fn from(source: &str, destination: &str, hops: u8, message: Message) -> Packet {
 
 #[test]
 fn neighbours_pass_with_hop_limit_255() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         for message in [SOLICITATION, ADVERTISEMENT, icmpv6::router_solicitation] {
             for source in [LINK_LOCAL, "2001:db8:5::7", "::"] {
                 let passes = || from(source, "2001:db8:1::1", 255, message);
@@ -43,7 +42,7 @@ fn neighbours_pass_with_hop_limit_255() {
 
 #[test]
 fn neighbours_from_off_the_link_are_rogue() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         for message in [SOLICITATION, ADVERTISEMENT, icmpv6::router_solicitation] {
             for hops in [0, 1, 64, 254] {
                 for destination in ["2001:db8:1::1", ALL_NODES] {
@@ -59,7 +58,7 @@ fn neighbours_from_off_the_link_are_rogue() {
 
 #[test]
 fn routers_advertise_from_link_local_addresses_only() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         let advertisement = icmpv6::router_advertisement;
         for destination in [ALL_NODES, "2001:db8:1::1"] {
             case.inbound(from(LINK_LOCAL, destination, 255, advertisement))
@@ -82,7 +81,7 @@ fn routers_advertise_from_link_local_addresses_only() {
 
 #[test]
 fn listeners_pass_with_hop_limit_1_from_this_link() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         let done: Message = || icmpv6::message(132, 0).body(&[0; 16]);
         let report_v1: Message = || icmpv6::message(131, 0).body(&[0; 16]);
         for message in [QUERY, REPORT, done, report_v1] {
@@ -106,7 +105,7 @@ fn listeners_pass_with_hop_limit_1_from_this_link() {
 
 #[test]
 fn truncated_discovery_is_not_discovery() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         let whole = SOLICITATION;
         let bytes = Packet::from(whole()).bytes();
         for length in 1..8 {
@@ -119,7 +118,7 @@ fn truncated_discovery_is_not_discovery() {
 
 #[test]
 fn transition_lets_rogues_through_and_tells() {
-    on(&[V6], &ALL, &transition(), |case| {
+    on(&[V6], &Hook::ALL, &transition(), |case| {
         let rogue = ipv6(Office, ALL_NODES).hop_limit(255) / icmpv6::router_advertisement();
         case.inbound(rogue)
             .passes(Reason::RogueDiscovery, Category::PublicInboundResourceRulesAllowed);

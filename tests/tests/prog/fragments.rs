@@ -11,8 +11,6 @@ use nsp_tests::{
     prog::{Case, ENFORCED, Hook, Network, everywhere, on, transition},
 };
 
-const ALL: [Hook; 3] = [Hook::Xdp, Hook::Tc, Hook::Bare];
-
 /// A UDP datagram of three pieces from `source` to the server's port 5432.
 fn datagram(case: &mut Case<'_>, source: Party) -> [Packet; 3] {
     let (port, id) = (case.port(), case.port());
@@ -88,7 +86,7 @@ fn payload_of_a_tail_is_never_read_as_ports() {
 
 #[test]
 fn atomic_fragments_are_whole() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         let port = case.port();
         let whole = |id| ipv6(Office, Server) / extension_fragment(id, 0, false);
         case.inbound(whole(77) / tcp(port, 5432).syn()).allowed("office");

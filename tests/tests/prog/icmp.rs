@@ -13,7 +13,6 @@ use nsp_tests::{
 
 use crate::tcp::{open_inbound, open_outbound};
 
-const ALL: [Hook; 3] = [Hook::Xdp, Hook::Tc, Hook::Bare];
 const INBOUND: Category = Category::PublicInboundPerimeterRulesAllowed;
 const OUTBOUND: Category = Category::PublicOutboundPerimeterRulesAllowed;
 
@@ -189,7 +188,7 @@ fn eight_bytes_of_the_inner_transport_are_enough_and_seven_are_not() {
 
 #[test]
 fn inner_options_and_fragments_are_read_or_refused() {
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         let port = open_outbound(case);
         let error = || ipv4(ROUTER.0, Server) / icmp::fragmentation_needed(1400);
         let with_options = ipv4(Server, Office).options(&[1; 12]) / tcp(port, 443).ack();
@@ -201,7 +200,7 @@ fn inner_options_and_fragments_are_read_or_refused() {
         let version = ipv4(Server, Office).version(6) / tcp(port, 443).ack();
         case.inbound(error() / version).refused(Reason::IcmpUnrelated);
     });
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         let port = open_outbound(case);
         let error = || ipv6(ROUTER.1, Server) / icmpv6::packet_too_big(1400);
         let fragment = |offset, more| ipv6(Server, Office) / extension_fragment(9, offset, more);
@@ -265,7 +264,7 @@ fn host_may_send_errors_about_open_conversations_and_no_others() {
 
 #[test]
 fn redirects_and_questions_about_the_host_are_refused_from_everybody() {
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         let port = open_outbound(case);
         let ip = || ipv4(Office, Server);
         let about = ipv4(Server, Office) / tcp(port, 443).ack();
@@ -276,7 +275,7 @@ fn redirects_and_questions_about_the_host_are_refused_from_everybody() {
             case.inbound(ip() / icmp::message(kind, 0)).refused(Reason::IcmpForbidden);
         }
     });
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         let redirect = || icmpv6::redirect("fe80::9", Office.v6());
         let ip = |source: &str| ipv6(source, Server).hop_limit(255);
         case.inbound(ip("fe80::1") / redirect()).refused(Reason::IcmpForbidden);
@@ -286,7 +285,7 @@ fn redirects_and_questions_about_the_host_are_refused_from_everybody() {
 
 #[test]
 fn v6_messages_of_no_known_kind_go_by_the_rules() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         // Node information, router renumbering, private experimentation.
         for kind in [100, 138, 139, 140, 200] {
             let ip = ipv6(Stranger, Server);

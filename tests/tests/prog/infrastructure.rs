@@ -10,19 +10,18 @@ use nsp_tests::{
     prog::{ENFORCED, Hook, everywhere, on},
 };
 
-const ALL: [Hook; 3] = [Hook::Xdp, Hook::Tc, Hook::Bare];
 const BROADCAST: &str = "255.255.255.255";
 
 #[test]
 fn dhcp_client_traffic_passes_both_ways() {
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         case.outbound(ipv4("0.0.0.0", BROADCAST) / udp(68, 67) / [1; 240]).ignored(Reason::Dhcp);
         case.inbound(ipv4("192.0.2.254", BROADCAST) / udp(67, 68)).ignored(Reason::Dhcp);
         // The lease is renewed unicast, by a server that may be anywhere.
         case.outbound(ipv4(Server, Stranger) / udp(68, 67)).ignored(Reason::Dhcp);
         case.inbound(ipv4(Stranger, Server) / udp(67, 68)).ignored(Reason::Dhcp);
     });
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         case.outbound(ipv6("fe80::1", "ff02::1:2") / udp(546, 547)).ignored(Reason::Dhcp);
         case.inbound(ipv6("fe80::2", "fe80::1") / udp(547, 546)).ignored(Reason::Dhcp);
         case.outbound(ipv6(Server, Stranger) / udp(546, 547)).ignored(Reason::Dhcp);
@@ -57,7 +56,7 @@ fn ports_near_those_of_dhcp_are_judged() {
 
 #[test]
 fn igmp_passes() {
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         let ip = |destination: &str| {
             ipv4(Stranger, destination).hop_limit(1).options(&igmp::ROUTER_ALERT)
         };
@@ -66,14 +65,14 @@ fn igmp_passes() {
         case.outbound(ip("224.0.0.2") / igmp::leave("224.0.0.251")).ignored(Reason::Igmp);
     });
     // In IPv6 the number means nothing of the kind.
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         case.inbound(ipv6(Stranger, Server) / raw(2, [0; 8])).refused(Reason::NoRule);
     });
 }
 
 #[test]
 fn multicast_and_broadcast_destinations_pass() {
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         for destination in ["224.0.0.0", "224.0.0.251", "239.255.255.255", BROADCAST] {
             case.inbound(ipv4(Stranger, destination) / udp(5353, 5353)).ignored(Reason::Multicast);
             case.outbound(ipv4(Server, destination) / udp(5353, 5353)).ignored(Reason::Multicast);
@@ -85,7 +84,7 @@ fn multicast_and_broadcast_destinations_pass() {
             case.inbound(ipv4(Stranger, near) / udp(5353, 5353)).refused(Reason::NoRule);
         }
     });
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         for destination in ["ff02::fb", "ff01::1", "ff0e::101"] {
             case.inbound(ipv6(Stranger, destination) / udp(5353, 5353)).ignored(Reason::Multicast);
             case.outbound(ipv6(Server, destination) / udp(5353, 5353)).ignored(Reason::Multicast);

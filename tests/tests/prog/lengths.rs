@@ -13,7 +13,6 @@ use nsp_tests::{
 };
 
 const LINKED: [Hook; 2] = [Hook::Xdp, Hook::Tc];
-const ALL: [Hook; 3] = [Hook::Xdp, Hook::Tc, Hook::Bare];
 /// The shortest frame that the kernel runs a program on.
 const SHORTEST: usize = 14;
 
@@ -49,7 +48,7 @@ fn sweep(case: &mut Case<'_>, packet: &Packet, header_end: usize, reasons: &[Rea
 
 #[test]
 fn cut_at_every_byte_never_passes() {
-    on(&BOTH, &ALL, ENFORCED, |case| {
+    on(&BOTH, &Hook::ALL, ENFORCED, |case| {
         let link = if case.hook == Hook::Bare { Packet::default() } else { eth().into() };
         let header = link.bytes().len() + case.family.header_length();
         let bad = if case.family == V4 { Reason::BadIpv4 } else { Reason::BadIpv6 };
@@ -70,7 +69,7 @@ fn cut_at_every_byte_never_passes() {
 
 #[test]
 fn cut_with_a_length_that_admits_it_never_passes() {
-    on(&BOTH, &ALL, ENFORCED, |case| {
+    on(&BOTH, &Hook::ALL, ENFORCED, |case| {
         let header = case.family.header_length();
         for (transport, least) in [
             (Packet::from(tcp(4000, 5432).syn()), 20),
@@ -124,7 +123,7 @@ fn version_and_header_length_must_agree() {
 #[test]
 fn header_length_moves_the_ports() {
     // Six words: the first word of "TCP" is options, and the ports come after it.
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         let port = case.port();
         let hidden = payload([1, 1, 1, 1]);
         let ip = || ipv4(Office, Server).ihl(6).protocol(6);

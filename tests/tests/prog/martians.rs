@@ -10,11 +10,9 @@ use nsp_tests::{
     prog::{ENFORCED, Hook, Network, everywhere, on, transition},
 };
 
-const ALL: [Hook; 3] = [Hook::Xdp, Hook::Tc, Hook::Bare];
-
 #[test]
 fn v4_martians_are_dropped_and_their_neighbours_are_judged() {
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         let port = case.port();
         for martian in [
             "127.0.0.1",
@@ -38,7 +36,7 @@ fn v4_martians_are_dropped_and_their_neighbours_are_judged() {
 
 #[test]
 fn v6_martians_are_dropped_and_their_neighbours_are_judged() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         let port = case.port();
         for martian in
             ["::1", "ff02::1", "ff0e::1", "::ffff:198.51.100.7", "::ffff:127.0.0.1", "::"]
@@ -53,7 +51,7 @@ fn v6_martians_are_dropped_and_their_neighbours_are_judged() {
 
 #[test]
 fn mapped_addresses_of_allowed_peers_are_not_those_peers() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         let port = case.port();
         let office = "::ffff:203.0.113.5";
         case.inbound(ipv6(office, Server) / tcp(port, 5432).syn()).refused(Reason::Martian);
@@ -79,7 +77,7 @@ fn source_that_is_the_destination_is_a_land_attack() {
 
 #[test]
 fn martians_come_before_infrastructure() {
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         case.inbound(ipv4("127.0.0.1", "224.0.0.251") / udp(5353, 5353)).refused(Reason::Martian);
         case.inbound(ipv4("240.0.0.9", Server) / udp(67, 68)).refused(Reason::Martian);
     });
@@ -87,7 +85,7 @@ fn martians_come_before_infrastructure() {
 
 #[test]
 fn transition_lets_martians_through_and_tells() {
-    on(&[V4], &ALL, &transition(), |case| {
+    on(&[V4], &Hook::ALL, &transition(), |case| {
         case.inbound(ipv4("127.0.0.1", Server) / tcp(1, 5432).syn())
             .passes(Reason::Martian, Category::PublicInboundResourceRulesAllowed);
     });

@@ -12,8 +12,6 @@ use nsp_tests::{
     prog::{ENFORCED, Hook, on, transition},
 };
 
-const ALL: [Hook; 3] = [Hook::Xdp, Hook::Tc, Hook::Bare];
-
 const LSRR: [u8; 7] = [131, 7, 4, 198, 51, 100, 9];
 const SSRR: [u8; 7] = [137, 7, 4, 198, 51, 100, 9];
 const RECORD_ROUTE: [u8; 7] = [7, 7, 4, 0, 0, 0, 0];
@@ -21,7 +19,7 @@ const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
 
 #[test]
 fn harmless_v4_options_move_the_ports_and_nothing_else() {
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         let full = [&[7, 39, 4][..], &[0; 36], &[0]].concat();
         for options in [
             &[1][..],
@@ -43,7 +41,7 @@ fn harmless_v4_options_move_the_ports_and_nothing_else() {
 
 #[test]
 fn v4_source_routes_are_dropped_wherever_they_stand() {
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         for route in [LSRR, SSRR] {
             let padded = [&[1; 33][..], &route].concat();
             for options in
@@ -61,7 +59,7 @@ fn v4_source_routes_are_dropped_wherever_they_stand() {
 
 #[test]
 fn v4_options_that_do_not_add_up_are_dropped() {
-    on(&[V4], &ALL, ENFORCED, |case| {
+    on(&[V4], &Hook::ALL, ENFORCED, |case| {
         // A length under two, and one that reaches beyond the header.
         for options in [&[7, 0][..], &[7, 1], &[7, 5, 4, 0], &[148, 255], &[1, 1, 1, 7]] {
             let ip = ipv4(Office, Server).options(options);
@@ -72,7 +70,7 @@ fn v4_options_that_do_not_add_up_are_dropped() {
 
 #[test]
 fn transition_lets_source_routes_through_and_tells() {
-    on(&[V4], &ALL, &transition(), |case| {
+    on(&[V4], &Hook::ALL, &transition(), |case| {
         let ip = ipv4(Office, Server).options(&LSRR);
         case.inbound(ip / tcp(1, 5432).syn()).would_deny(Reason::SourceRoute);
     });
@@ -101,7 +99,7 @@ fn chains() -> Vec<fn() -> Packet> {
 
 #[test]
 fn v6_extension_headers_are_walked() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         for chain in chains() {
             let port = case.port();
             let ip = |source| ipv6(source, Server);
@@ -117,7 +115,7 @@ fn v6_extension_headers_are_walked() {
 fn eight_v6_headers_are_walked_and_nine_are_too_many() {
     let options =
         |count| (0..count).fold(Packet::default(), |packet, _| packet / destination_options());
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         let port = case.port();
         let ip = || ipv6(Office, Server);
         case.inbound(ip() / options(8) / tcp(port, 5432).syn()).allowed("office");
@@ -128,7 +126,7 @@ fn eight_v6_headers_are_walked_and_nine_are_too_many() {
 
 #[test]
 fn v6_header_beyond_the_end_is_dropped() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         for packet in [
             ipv6(Office, Server) / hop_by_hop().length(9) / tcp(1, 5432).syn(),
             ipv6(Office, Server) / ah().length(200) / tcp(1, 5432).syn(),
@@ -141,7 +139,7 @@ fn v6_header_beyond_the_end_is_dropped() {
 
 #[test]
 fn v6_routing_type_0_is_dropped() {
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         for left in [0, 1] {
             let route = || routing(["2001:db8:1::9"]).segments_left(left);
             let packet = ipv6(Office, Server) / route() / tcp(1, 5432).syn();
@@ -157,7 +155,7 @@ fn v6_routing_type_0_is_dropped() {
 #[test]
 fn v6_chain_without_ports_goes_by_address() {
     let any_port = ENFORCED.replace("ports = [\"5432/tcp\", \"5432/udp\", \"icmp\"]\n", "");
-    on(&[V6], &ALL, &any_port, |case| {
+    on(&[V6], &Hook::ALL, &any_port, |case| {
         // Conversations without ports are told apart by address alone.
         let number = case.port();
         let office = format!("2001:db8:100::{number:x}");
@@ -169,7 +167,7 @@ fn v6_chain_without_ports_goes_by_address() {
         case.inbound(ipv6(Stranger, Server) / esp() / [0; 16]).refused(Reason::NoRule);
         case.inbound(ipv6(Stranger, Server) / no_next_header()).refused(Reason::NoRule);
     });
-    on(&[V6], &ALL, ENFORCED, |case| {
+    on(&[V6], &Hook::ALL, ENFORCED, |case| {
         case.inbound(ipv6(Office, Server) / esp() / [0; 16]).refused(Reason::NoRule);
         case.inbound(ipv6(Office, Server) / no_next_header()).refused(Reason::NoRule);
     });

@@ -48,6 +48,7 @@ const SERVICE: u64 = 1002;
 const MANY: &str = r#"
 [perimeter]
 name = "lab"
+platform = "aws"
 public_network_access = "transition"
 [profile.database.inbound.office]
 address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]

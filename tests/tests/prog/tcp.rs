@@ -1,7 +1,7 @@
 //! TCP conversations: who opens, what follows, and what never does.
 
 use nsp_common::{
-    flow::{Flow, flags},
+    flow::{Flow, progress},
     verdict::{Category, Direction, Reason},
 };
 use nsp_tests::{
@@ -64,7 +64,7 @@ fn outbound_syn_opens_and_its_answers_join_the_same_record() {
         assert_eq!(key, opened, "an answer is counted with what it answers");
         assert_eq!((record.count, record.answers), (0, 1));
         let (flow, proven) = tracked(case.lab, port, 443).expect("still there");
-        assert!(proven && flow.has(flags::REPLIED));
+        assert!(proven && flow.has(progress::REPLIED));
         for _ in 0..2 {
             let (key, _) = case
                 .outbound(case.ip(Server, MIRROR) / tcp(port, 443).ack().psh() / "data")
@@ -225,11 +225,11 @@ fn forged_end_does_not_end_a_conversation() {
             case.inbound(case.ip(Office, Server) / tcp(port, 5432).flags(end))
                 .follows("office", Direction::Inbound);
             let (flow, _) = tracked(case.lab, 5432, port).expect("still there");
-            assert!(flow.has(flags::REMOTE_END), "marked");
+            assert!(flow.has(progress::REMOTE_END), "marked");
             case.inbound(case.ip(Office, Server) / tcp(port, 5432).ack() / "more")
                 .follows("office", Direction::Inbound);
             let (flow, _) = tracked(case.lab, 5432, port).expect("still there");
-            assert!(!flow.has(flags::REMOTE_END), "a later segment takes the mark back");
+            assert!(!flow.has(progress::REMOTE_END), "a later segment takes the mark back");
         }
     });
 }
@@ -245,7 +245,7 @@ fn end_by_both_sides_marks_it_closed() {
         case.outbound(case.ip(Server, Office) / tcp(5432, port).ack())
             .follows("office", Direction::Inbound);
         let (flow, _) = tracked(case.lab, 5432, port).expect("still there");
-        assert!(flow.has(flags::LOCAL_FIN | flags::REMOTE_END));
+        assert!(flow.has(progress::LOCAL_FIN | progress::REMOTE_END));
         assert_eq!(flow.timeout_s(6), nsp_common::flow::timeout::TCP_CLOSED_S);
     });
 }
@@ -281,12 +281,12 @@ fn idle_conversation_is_over_after_its_timeout() {
         let day = 24 * 3600 * 1_000_000_000_u64;
         // The clock of a machine that is up for less than five days cannot go back far enough, so
         // the conversation is one that both ends have closed.
-        flow.flags |= flags::LOCAL_FIN | flags::REMOTE_END;
+        flow.progress |= progress::LOCAL_FIN | progress::REMOTE_END;
         flow.seen_ns = flow.seen_ns.saturating_sub(day.min(flow.seen_ns / 2));
         if flow.seen_ns / 1_000_000_000 < 200 {
             return;
         }
-        case.lab.datapath.set_flow(&entry.key, Some(&flow)).expect("there is room");
+        assert!(case.lab.datapath.keep_flow(&entry.key, &flow).expect("it runs"), "there is room");
         case.inbound(case.ip(Office, Server) / tcp(443, port).ack()).refused(Reason::NoRule);
     });
 }

@@ -11,8 +11,15 @@ use crate::report::tell;
 const BUDGET: u32 = 500_000;
 
 /// The programs that the agent attaches or asks.
-const PROGRAMS: [&str; 6] =
-    ["nsp_xdp", "nsp_ingress", "nsp_egress", "nsp_ingress_bare", "nsp_egress_bare", "nsp_explain"];
+const PROGRAMS: [&str; 7] = [
+    "nsp_xdp",
+    "nsp_ingress",
+    "nsp_egress",
+    "nsp_ingress_bare",
+    "nsp_egress_bare",
+    "nsp_explain",
+    "nsp_order",
+];
 
 /// Loads the programs that the other checks use, and holds each against the budget.
 pub(crate) fn load() {

@@ -1,0 +1,134 @@
+//! Conversations: read from their tables, and changed by the program that may (`nsp_order`).
+
+use std::collections::HashMap as ByKey;
+
+use aya::{
+    Ebpf, Pod, TestRun as _,
+    maps::{HashMap, MapData, MapError},
+    programs::{SchedClassifier, TestRunOptions},
+};
+use nsp_common::{
+    flow::{Flow, FlowKey, FlowKeyV4, Proven},
+    order::{Action, Order, outcome},
+};
+
+use super::{Datapath, DatapathError, take};
+
+/// Steps of one walk over a table. An entry that goes while a table is walked restarts the walk
+/// (kernel map_hash.rst), so their number needs a bound of its own.
+const WALK_STEPS_MAX: usize = 1 << 19;
+
+const PROGRAM: &str = "nsp_order";
+
+/// One conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowEntry {
+    /// Its key.
+    pub key: FlowKey,
+    /// Its entry.
+    pub flow: Flow,
+    /// Whether both ends are proven.
+    pub is_proven: bool,
+}
+
+/// The tables of conversations.
+pub(super) struct FlowTables {
+    unproven_v4: [HashMap<MapData, FlowKeyV4, Flow>; 2],
+    unproven_v6: [HashMap<MapData, FlowKey, Flow>; 2],
+    proven_v4: HashMap<MapData, FlowKeyV4, Proven>,
+    proven_v6: HashMap<MapData, FlowKey, Proven>,
+}
+
+impl FlowTables {
+    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
+        Ok(Self {
+            unproven_v4: [take(ebpf, "ASKED_V4")?, take(ebpf, "KNOCKED_V4")?],
+            unproven_v6: [take(ebpf, "ASKED_V6")?, take(ebpf, "KNOCKED_V6")?],
+            proven_v4: take(ebpf, "FLOWS_V4")?,
+            proven_v6: take(ebpf, "FLOWS_V6")?,
+        })
+    }
+
+    /// What is in the tables, oldest knowledge first: a conversation that was proven meanwhile is in
+    /// two of them.
+    fn walk(&self) -> Result<Vec<FlowEntry>, MapError> {
+        let mut found = Vec::new();
+        for map in &self.unproven_v4 {
+            walk(map, |key, flow| {
+                found.push(FlowEntry { key: key.long(), flow, is_proven: false })
+            })?;
+        }
+        for map in &self.unproven_v6 {
+            walk(map, |key, flow| found.push(FlowEntry { key, flow, is_proven: false }))?;
+        }
+        walk(&self.proven_v4, |key, Proven { flow, .. }| {
+            found.push(FlowEntry { key: key.long(), flow, is_proven: true });
+        })?;
+        walk(&self.proven_v6, |key, Proven { flow, .. }| {
+            found.push(FlowEntry { key, flow, is_proven: true });
+        })?;
+        Ok(found)
+    }
+}
+
+fn walk<K: Pod, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+    mut visit: impl FnMut(K, V),
+) -> Result<(), MapError> {
+    for entry in map.iter().take(WALK_STEPS_MAX) {
+        let (key, value) = entry?;
+        visit(key, value);
+    }
+    Ok(())
+}
+
+impl Datapath {
+    /// Every tracked conversation, as far as a bounded walk sees them: a flood turns the tables of
+    /// unproven ones over faster than they can be read.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn flows(&self) -> Result<Vec<FlowEntry>, DatapathError> {
+        let found = self.flows.walk().map_err(|source| DatapathError::Map {
+            operation: "read",
+            map: "FLOWS",
+            source,
+        })?;
+        let mut by_key: ByKey<FlowKey, FlowEntry> = ByKey::with_capacity(found.len());
+        for entry in found {
+            by_key.insert(entry.key, entry);
+        }
+        Ok(by_key.into_values().collect())
+    }
+
+    /// Puts a conversation among the proven, in place of what is there; false when its table, or its
+    /// peer's part of it, is full.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn keep_flow(&self, key: &FlowKey, flow: &Flow) -> Result<bool, DatapathError> {
+        Ok(self.order(Action::Keep, key, flow)? == outcome::DONE)
+    }
+
+    /// Ends a conversation; false when there is none.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn cut_flow(&self, key: &FlowKey, flow: &Flow) -> Result<bool, DatapathError> {
+        Ok(self.order(Action::Cut, key, flow)? == outcome::DONE)
+    }
+
+    fn order(&self, action: Action, key: &FlowKey, flow: &Flow) -> Result<i32, DatapathError> {
+        let failed = |source| DatapathError::Program { program: PROGRAM.to_owned(), source };
+        let program: &SchedClassifier = self
+            .ebpf
+            .program(PROGRAM)
+            .ok_or(DatapathError::NoAnswer)?
+            .try_into()
+            .map_err(failed)?;
+        let order = Order { key: *key, flow: *flow, action: action as u32, _pad: 0 };
+        let data_in = order.to_bytes();
+        let options = TestRunOptions { data_in: Some(&data_in), ..TestRunOptions::new() };
+        Ok(program.test_run(options).map_err(failed)?.return_value as i32)
+    }
+}

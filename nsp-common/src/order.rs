@@ -1,0 +1,42 @@
+//! What the agent has the programs do to conversations: their tables have timers, which only a
+//! program can wind.
+
+use crate::flow::{Flow, FlowKey};
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Action {
+    /// Put the conversation among the proven, in place of what is there.
+    Keep = 1,
+    /// End the conversation with this key, wherever it is.
+    Cut = 2,
+}
+
+/// An order, as the bytes of a test run of `nsp_order`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Order {
+    /// Which conversation.
+    pub key: FlowKey,
+    /// What it is to be; for [`Action::Keep`].
+    pub flow: Flow,
+    /// [`Action`] as a number.
+    pub action: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+/// The program's answers.
+pub mod outcome {
+    /// It is done.
+    pub const DONE: i32 = 0;
+    /// No conversation has this key.
+    pub const NONE: i32 = 1;
+    /// The table, or the peer's part of it, is full.
+    pub const FULL: i32 = 2;
+    /// The order could not be read.
+    pub const UNREADABLE: i32 = 3;
+}
+
+crate::shared!(Order, 104);
