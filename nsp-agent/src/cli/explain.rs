@@ -1,18 +1,25 @@
 //! `nsp explain`: what would happen to a packet.
 
+mod asked;
+
 use std::net::IpAddr;
 
 use clap::Args;
 
+use self::asked::Asked;
 use super::{Failure, Socket, print_json, text};
-use crate::control::{ExplainPacket, Request};
+use crate::{
+    control::{ExplainPacket, Request},
+    policy::Refusal,
+};
 
 /// Say what would happen to a packet, by which rule, and why, from the running kernel program and
 /// from the compiled policy, which must agree.
 ///
 ///   nsp explain 198.51.100.7 5432          who comes in from there to that port
-///   nsp explain out example.com:443        what goes out to there
-///   nsp explain inbound --from 198.51.100.7 --to 192.0.2.1 --proto tcp --port 5432
+///   nsp explain 198.51.100.7 53/udp        the same by another protocol; or icmp, proto/47
+///   nsp explain out example.com:443/tcp    what goes out to there
+///   nsp explain inbound --from 198.51.100.7 --to 192.0.2.1 --port 5432/tcp
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Explain {
@@ -25,12 +32,12 @@ pub(crate) struct Explain {
     /// The local address
     #[arg(long, value_name = "ADDRESS")]
     to: Option<IpAddr>,
-    /// tcp, udp, sctp, icmp or a protocol number
-    #[arg(long, value_name = "PROTO", default_value = "tcp")]
-    proto: String,
-    /// The port that is asked for
-    #[arg(long, value_name = "N")]
-    port: Option<u16>,
+    /// tcp, udp, sctp, icmp or a protocol number, where the port does not say it [default: tcp]
+    #[arg(long, value_name = "PROTO")]
+    proto: Option<String>,
+    /// The port that is asked for, bare or as in a policy: 22, 22/tcp, 53/udp, icmp, proto/47
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
     /// The interface
     #[arg(long, value_name = "IF")]
     interface: Option<String>,
@@ -91,11 +98,6 @@ impl Explain {
     }
 
     fn packet(&self) -> Result<ExplainPacket, Failure> {
-        let usage = |why: &str| Failure {
-            code: 2,
-            message: format!("explain: {why}"),
-            cure: Some("nsp explain 198.51.100.7 5432, or nsp explain out example.com:443".into()),
-        };
         let first = self.what[0].as_str();
         let outbound = matches!(first, "out" | "outbound");
         let (remote, port) = match (first, self.what.get(1)) {
@@ -106,44 +108,116 @@ impl Explain {
                     .ok_or_else(|| {
                         usage("a destination is NAME:PORT, ADDRESS:PORT or [V6]:PORT")
                     })?;
-                let port = port.parse().map_err(|_| usage("the port is a number"))?;
-                (host.trim_matches(['[', ']']).to_owned(), port)
+                (host.trim_matches(['[', ']']).to_owned(), Some(port))
             }
             ("out" | "outbound", None) => return Err(usage("out needs a destination")),
             ("in" | "inbound", None) => {
                 let from = self.from.ok_or_else(|| usage("inbound needs --from"))?;
-                (from.to_string(), self.port.unwrap_or(0))
+                (from.to_string(), None)
             }
             (address, port) => {
                 let address: IpAddr =
                     address.parse().map_err(|_| usage("the source is an address"))?;
-                let port = match (port, self.port) {
-                    (Some(port), _) => port.parse().map_err(|_| usage("the port is a number"))?,
-                    (None, Some(port)) => port,
-                    (None, None) => 0,
-                };
-                (address.to_string(), port)
+                (address.to_string(), port.map(String::as_str))
             }
         };
-        let protocol = match self.proto.as_str() {
-            "tcp" => 6,
-            "udp" => 17,
-            "sctp" => 132,
-            "icmp" => 1,
-            other => {
-                other.parse().map_err(|_| usage("--proto is tcp, udp, sctp, icmp or a number"))?
-            }
+        let port = match (port, self.port.as_deref()) {
+            (Some(_), Some(_)) => return Err(usage("the port is given twice: leave --port out")),
+            (port, flag) => port.or(flag),
         };
+        let Asked { protocol, port } = Asked::read(port, self.proto.as_deref()).map_err(refused)?;
+        let port = port.unwrap_or(ANY_PORT);
         Ok(ExplainPacket {
             outbound,
             remote,
             local: self.to,
             protocol,
-            remote_port: if outbound { port } else { 0 },
-            local_port: if outbound { 0 } else { port },
+            remote_port: if outbound { port } else { ANY_PORT },
+            local_port: if outbound { ANY_PORT } else { port },
             interface: self.interface.clone(),
             unit: self.unit.clone(),
             pid: self.pid,
         })
+    }
+}
+
+/// What the daemon takes for a port that nobody cares about.
+const ANY_PORT: u16 = 0;
+
+fn usage(why: &str) -> Failure {
+    Failure {
+        code: 2,
+        message: format!("explain: {why}"),
+        cure: Some("nsp explain 198.51.100.7 5432/tcp, or nsp explain out example.com:443".into()),
+    }
+}
+
+/// A word that was understood and is wrong: it has a cure of its own, or none.
+fn refused(Refusal { what, why, cure }: Refusal) -> Failure {
+    Failure { code: 2, message: format!("explain: {what}: {why}"), cure }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        explain: Explain,
+    }
+
+    fn packet(line: &str) -> Result<ExplainPacket, Failure> {
+        let words = ["explain"].into_iter().chain(line.split(' '));
+        Line::try_parse_from(words).expect("clap takes it").explain.packet()
+    }
+
+    #[rstest]
+    #[case::source_and_number("198.51.100.7 5432", 6, 5432)]
+    #[case::source_and_port("198.51.100.7 53/udp", 17, 53)]
+    #[case::source_and_icmp("2001:db8::7 icmp", 1, 0)]
+    #[case::source_alone("198.51.100.7", 6, 0)]
+    #[case::source_and_flag("198.51.100.7 --port 53/udp", 17, 53)]
+    #[case::inbound("inbound --from 198.51.100.7 --port 53/udp", 17, 53)]
+    #[case::inbound_by_proto("in --from 198.51.100.7 --proto udp --port 53", 17, 53)]
+    #[case::agreeing("198.51.100.7 53/udp --proto udp", 17, 53)]
+    fn inbound_ports(#[case] line: &str, #[case] protocol: u8, #[case] port: u16) {
+        let packet = packet(line).unwrap();
+        assert!(!packet.outbound);
+        assert_eq!((packet.protocol, packet.local_port, packet.remote_port), (protocol, port, 0));
+    }
+
+    #[rstest]
+    #[case::number("example.com:443", "example.com", 6, 443)]
+    #[case::port("example.com:443/tcp", "example.com", 6, 443)]
+    #[case::udp("192.0.2.53:53/udp", "192.0.2.53", 17, 53)]
+    #[case::v6("[2001:db8::53]:53/udp", "2001:db8::53", 17, 53)]
+    #[case::icmp("192.0.2.53:icmp", "192.0.2.53", 1, 0)]
+    fn outbound_ports(
+        #[case] to: &str,
+        #[case] remote: &str,
+        #[case] protocol: u8,
+        #[case] port: u16,
+    ) {
+        let packet = packet(&format!("out {to}")).unwrap();
+        assert!(packet.outbound);
+        assert_eq!(packet.remote, remote);
+        assert_eq!((packet.protocol, packet.local_port, packet.remote_port), (protocol, 0, port));
+    }
+
+    #[rstest]
+    #[case::contradiction("198.51.100.7 22/tcp --proto udp", "contradicts the port `22/tcp`")]
+    #[case::contradiction_out("out example.com:53/udp --proto tcp", "contradicts")]
+    #[case::zero("198.51.100.7 0", "a port is a number from 1 to 65535")]
+    #[case::too_large("out example.com:65536/tcp", "a port is a number from 1 to 65535")]
+    #[case::flag_too_large("in --from 198.51.100.7 --port 70000", "from 1 to 65535")]
+    #[case::twice("198.51.100.7 22 --port 23", "the port is given twice")]
+    fn refuses_as_usage(#[case] line: &str, #[case] why: &str) {
+        let failure = packet(line).unwrap_err();
+        assert_eq!(failure.code, 2);
+        assert!(failure.message.contains(why), "{}", failure.message);
     }
 }

@@ -37,7 +37,7 @@ impl Transport {
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|transport| transport.as_str() == word)
     }
 }
@@ -124,6 +124,18 @@ impl PortSpec {
             Err(PortsError::Any) => Err(bad(form).cure(format!("\"1-65535/{right}\""))),
             Err(PortsError::Number) => Err(bad("a port is a number from 1 to 65535")),
         }
+    }
+
+    /// Reads a bare number or range of a transport that is known from elsewhere, which a policy does
+    /// not have and a command line does.
+    pub(crate) fn parse_of(text: &str, transport: Transport) -> Result<Self, Refusal> {
+        // What is refused is shown as it was typed.
+        let bad = |Refusal { what: _, why, cure }| Refusal {
+            what: format!("bad port {}", quoted(text)),
+            why,
+            cure,
+        };
+        Self::parse(&format!("{text}/{}", transport.as_str())).map_err(bad)
     }
 
     fn protocol(number: u8) -> Self {

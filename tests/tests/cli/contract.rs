@@ -53,9 +53,37 @@ fn explain_refuses_nonsense_as_usage() {
         vec!["explain", "out", "example.com"],
         vec!["explain", "198.51.100.7", "22", "--proto", "quic"],
         vec!["explain", "inbound"],
+        vec!["explain", "198.51.100.7", "0/tcp"],
+        vec!["explain", "out", "example.com:65536"],
+        vec!["explain", "inbound", "--from", "198.51.100.7", "--port", "80-90/tcp"],
     ] {
         let output = nsp(&arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn explain_names_both_sides_of_a_contradiction() {
+    let output = nsp(&["explain", "198.51.100.7", "53/udp", "--proto", "tcp"]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    let expected = "nsp: explain: --proto tcp contradicts the port `53/udp`: \
+                    a packet has one protocol\ntry: leave --proto out\n";
+    assert_eq!(stderr(&output), expected);
+}
+
+#[test]
+fn explain_takes_a_port_as_a_policy_writes_it() {
+    // It is understood where the next thing missed is the agent.
+    for arguments in [
+        ["198.51.100.7", "5432/tcp"].as_slice(),
+        &["198.51.100.7", "icmp"],
+        &["out", "example.com:443/tcp"],
+        &["inbound", "--from", "198.51.100.7", "--port", "53/udp"],
+    ] {
+        let all = [&["explain", "--control", "/nonexistent/control"], arguments].concat();
+        let output = nsp(&all);
+        assert_eq!(code(&output), 1, "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).starts_with("nsp: no agent answers"), "{}", stderr(&output));
     }
 }
 

@@ -89,11 +89,11 @@ impl Attempt {
     fn explain(&self, agent: &Agent) -> Value {
         let Self { inbound, peer, remote, local, port } = *self;
         let interface = if peer == Party::Private { "priv0" } else { "up0" };
-        let (local, to) = (local.to_string(), SocketAddr::new(remote, port).to_string());
-        let (remote, port) = (remote.to_string(), port.to_string());
+        let (local, to) = (local.to_string(), format!("{}/tcp", SocketAddr::new(remote, port)));
+        let (remote, port) = (remote.to_string(), format!("{port}/tcp"));
         let mut arguments = vec!["explain", "--json", "--interface", interface, "--to", &local];
         if inbound {
-            arguments.extend(["inbound", "--from", &remote, "--proto", "tcp", "--port", &port]);
+            arguments.extend(["inbound", "--from", &remote, "--port", &port]);
         } else {
             arguments.extend(["out", &to]);
         }

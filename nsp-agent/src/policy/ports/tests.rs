@@ -51,6 +51,13 @@ fn refuses(#[case] text: &str, #[case] cure: Option<&str>) {
     assert_eq!(refusal.cure, cure.map(|cure| format!("\"{cure}\"")), "{refusal:?}");
 }
 
+#[test]
+fn a_bare_number_has_the_transport_it_is_given() {
+    assert_eq!(PortSpec::parse_of("53", Transport::Udp), Ok(udp(53)));
+    let refusal = PortSpec::parse_of("70000", Transport::Udp).unwrap_err();
+    assert_eq!(refusal.what, "bad port `70000`");
+}
+
 #[rstest]
 #[case::tcp("443/tcp")]
 #[case::range("8000-8090/udp")]
