@@ -1,4 +1,5 @@
-//! What the agent must know of the host: devices, routes, sockets, cgroups, resolvers, privileges.
+//! What the agent must know of the host: devices, routes, sockets, cgroups, resolvers, privileges,
+//! the cloud around it.
 //!
 //! Each module reads one thing. Its core turns bytes and text into values and is tested as such; a
 //! thin shell around it does the input. Nothing here changes the host, and nothing here knows the
@@ -13,6 +14,7 @@ pub mod links;
 mod mounts;
 mod netlink;
 mod pattern;
+pub mod platform;
 pub mod privilege;
 pub mod resolvers;
 pub mod routes;
