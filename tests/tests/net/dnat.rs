@@ -1,7 +1,7 @@
 //! A service that is published by rewriting addresses, as container engines do: what a host
 //! firewall's input chain never sees.
 
-use std::{net::SocketAddr, process::Command};
+use std::{fs, net::SocketAddr, process::Command};
 
 use nsp_tests::{
     agent::Agent,
@@ -162,6 +162,51 @@ fn host_that_routes_passes_what_it_forwards_and_still_judges_its_own() {
         assert_denied(service::connect_out(&world, Party::Stranger, family, 443));
     }
     assert!(seen::packets(&agent, "forwarded", "Outbound", "allow") > 0);
+}
+
+#[test]
+fn init_makes_a_resource_of_the_published_port_and_its_policy_runs() {
+    let mut world = world();
+    let _web = container(&mut world);
+    let _ssh = service::tcp(world.server(), 22);
+    // The machine's own time servers and firmware are not the test's.
+    let machine = tempfile::tempdir().expect("the temporary directory is writable");
+    let path = |name: &str| machine.path().join(name).to_str().expect("UTF-8").to_owned();
+    fs::write(path("ntp.conf"), "server 198.51.100.7 iburst\n").expect("it is writable");
+    fs::write(path("sys_vendor"), "Amazon EC2\n").expect("it is writable");
+    let (written, here) = (path("policy.toml"), path(""));
+    let mut agent = Agent::builder(world.server()).build();
+    agent.nsp_ok(&["init", "--output", &written, "--etc", &here, "--dmi", &here]);
+    let checked = agent.nsp_ok(&["check", &written]);
+    for line in [
+        "resource published-8080-tcp: ports 8080/tcp → profile published-8080-tcp, inbound transition",
+        "resource host: host → profile host, inbound transition, outbound transition",
+        "outbound rule host/time-servers: admits 1 prefixes, 1 IPv4 addresses",
+    ] {
+        assert!(checked.contains(line), "{line} is not in\n{checked}");
+    }
+    let policy = fs::read_to_string(&written).expect("init wrote it");
+    for line in [
+        "leads to 172.17.0.2:80, [fd00:17::2]:80\n",
+        "# this is a machine of AWS:",
+        "# interface up0 will be judged:",
+        "\"22/tcp\"",
+    ] {
+        assert!(policy.contains(line), "{line} is not in\n{policy}");
+    }
+    agent.write_policy(&policy);
+    agent.start();
+    for family in BOTH {
+        assert_eq!(world.connect(Party::Stranger, family, PUBLISHED), Outcome::Connected);
+        seen::record(
+            &agent,
+            &json!({
+                "Category": "NspPublicInboundResourceRulesAllowed",
+                "SourceIpAddress": Party::Stranger.address(family),
+                "ServiceResourceId": "/perimeters/this-host/resources/published-8080-tcp",
+            }),
+        );
+    }
 }
 
 /// What becomes of a connection from the container to the HTTPS port of a party.
