@@ -17,10 +17,10 @@ use summary::{Outcome, Row};
 /// BPF_PROG_TEST_RUN), net (namespaces and real sockets), cli (the nsp command), vm (other kernels)
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Tiers to run; all but vm when none is named
+    /// Tiers to run; when none is named all of them, but vm only in CI and with --full
     #[arg(value_enum)]
     tiers: Vec<Tier>,
-    /// The long form: more cases in each tier, and the vm tier
+    /// The long form: more cases in each tier, and more kernels in the vm tier
     #[arg(long)]
     full: bool,
     /// Names of tests to run and options of the test harness, after `--`
@@ -76,7 +76,7 @@ struct Plan {
 /// Runs the tiers, prints the table, and fails if anything did, or if CI left something out.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let Arguments { tiers, full, filter } = arguments;
-    let tiers = if tiers.is_empty() { all(full) } else { tiers };
+    let tiers = if tiers.is_empty() { all(full || command::in_ci()) } else { tiers };
     let plan = Plan { full, filter };
 
     let privileged: Vec<Tier> = tiers.iter().copied().filter(|it| it.is_privileged()).collect();
@@ -108,10 +108,24 @@ fn prepare() -> Result<()> {
     build::run(&build::Arguments { release: false }).map(drop)
 }
 
-fn all(full: bool) -> Vec<Tier> {
+/// What runs when no tier is named. The machines of the vm tier take a large package and a minute:
+/// nobody should wait for them who only wants to know whether a change works.
+fn all(with_vm: bool) -> Vec<Tier> {
     let mut tiers = vec![Tier::Host, Tier::Prog, Tier::Net, Tier::Cli];
-    if full {
+    if with_vm {
         tiers.push(Tier::Vm);
     }
     tiers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_kernels_run_only_where_they_are_asked_for() {
+        assert!(!all(false).contains(&Tier::Vm));
+        let everything = <Tier as clap::ValueEnum>::value_variants();
+        assert!(everything.iter().all(|tier| all(true).contains(tier)));
+    }
 }

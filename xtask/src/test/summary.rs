@@ -10,6 +10,8 @@ pub(crate) enum Outcome {
     Broken(String),
     /// It could have run, but not by this user; a failure in CI.
     NotRun(String),
+    /// No machine of this architecture can run it; accepted.
+    Elsewhere(String),
     /// It is not in the tree.
     Absent(String),
 }
@@ -33,7 +35,7 @@ impl Row {
                 format!("{tier:<6} {passed:>7} {failed:>7} {ignored:>8} {seconds:>8.1}")
             }
             Outcome::Broken(why) => format!("{tier:<6} BROKEN: {why}"),
-            Outcome::NotRun(why) => format!("{tier:<6} NOT RUN: {why}"),
+            Outcome::NotRun(why) | Outcome::Elsewhere(why) => format!("{tier:<6} NOT RUN: {why}"),
             Outcome::Absent(why) => format!("{tier:<6} absent: {why}"),
         }
     }
@@ -74,7 +76,7 @@ fn totals(rows: &[Row]) -> (u32, u32) {
     rows.iter().fold((0, 0), |(passed, failed), row| match &row.outcome {
         Outcome::Ran(counts) => (passed + counts.passed, failed + counts.failed),
         Outcome::Broken(_) => (passed, failed + 1),
-        Outcome::NotRun(_) | Outcome::Absent(_) => (passed, failed),
+        Outcome::NotRun(_) | Outcome::Elsewhere(_) | Outcome::Absent(_) => (passed, failed),
     })
 }
 
@@ -98,6 +100,13 @@ mod tests {
         let rows = [ran(3, 0), Row::new("net", Outcome::NotRun("no root".to_owned()))];
         assert!(print(&rows, false));
         assert!(!print(&rows, true));
+    }
+
+    #[test]
+    fn a_tier_of_another_architecture_is_shown_and_accepted() {
+        let row = Row::new("vm", Outcome::Elsewhere("the machines are x86_64 ones".to_owned()));
+        assert_eq!(row.line(), "vm     NOT RUN: the machines are x86_64 ones");
+        assert!(print(&[ran(3, 0), row], true));
     }
 
     #[test]

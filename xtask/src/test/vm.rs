@@ -11,6 +11,11 @@ use crate::vm;
 
 /// Runs the machines, if `ready` for it.
 pub(crate) fn run(ready: &Result<()>, plan: &Plan) -> Row {
+    if !vm::RUNS_HERE {
+        let why = "the machines are x86_64 ones: run the vm tier there".to_owned();
+        return Row::new(Tier::Vm.name(), Outcome::Elsewhere(why));
+    }
+    println!("==> tests: vm");
     let start = Instant::now();
     let outcome = match (ready, vm::prepare()) {
         (Err(error), _) => Outcome::Broken(format!("{error:#}")),
