@@ -20,7 +20,10 @@ mod status;
 mod store;
 mod watch;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -30,8 +33,9 @@ use tokio::{
 use crate::{
     control::{self, Call, Response},
     datapath::{Events, attach::XdpMode},
-    host::{links, links::HostChange},
+    host::{links, links::HostChange, platform::Platform},
     names::schedule::Batch,
+    policy::{self, Loaded, PolicyErrors},
 };
 pub use errors::DaemonError;
 pub(crate) use errors::with_sources;
@@ -70,8 +74,20 @@ pub struct Options {
     pub resolv_conf: PathBuf,
     /// The host's own names.
     pub hosts: PathBuf,
+    /// The firmware's tables, which name the cloud.
+    pub dmi: PathBuf,
     /// Start although the interface with the default route cannot be covered.
     pub allow_uncovered: bool,
+}
+
+impl Options {
+    /// Reads a policy, and what it leaves to the host.
+    fn load(&self, path: &Path) -> Result<Loaded, PolicyErrors> {
+        let mut loaded = policy::load(path)?;
+        let platform = &mut loaded.policy.perimeter.platform;
+        *platform = platform.or(Platform::detect(&self.dmi));
+        Ok(loaded)
+    }
 }
 
 /// Everything that moves the agent.

@@ -86,6 +86,12 @@ pub enum DatapathError {
         #[source]
         source: ProgramError,
     },
+    /// A conversation could not be put among the proven.
+    #[error("the kernel does not keep a conversation")]
+    Keep(#[source] io::Error),
+    /// Conversations would never age.
+    #[error("cannot start the clock that ages conversations")]
+    Ageing(#[source] io::Error),
     /// The dry run gave no answer.
     #[error("the kernel program gave no answer to the dry run")]
     NoAnswer,
@@ -125,7 +131,7 @@ impl Datapath {
         let mut ebpf = object::load(&capacities)?;
         let slots = SLOTS as usize;
         let mut map = |name, entries, value| Mapped::new(&mut ebpf, name, entries, value);
-        Ok(Self {
+        let datapath = Self {
             control: map("CONTROL", 1, 16)?,
             generations: map("GENERATIONS", slots, 16)?,
             associations: map(
@@ -148,7 +154,9 @@ impl Datapath {
             capacities,
             current: None,
             last_number: 0,
-        })
+        };
+        datapath.begin_ageing()?;
+        Ok(datapath)
     }
 
     /// Number of the generation in force, if there is one.

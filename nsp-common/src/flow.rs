@@ -77,28 +77,20 @@ pub struct Flow {
 
 crate::shared!(Flow, 56);
 
-/// Room for a timer of the kernel in a map's value. The kernel finds it by this name and size in
-/// the type information of the map (include/uapi/linux/bpf.h, `struct bpf_timer`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct bpf_timer {
-    /// Nobody's business but the kernel's; reads as zeros.
-    pub opaque: [u64; 2],
-}
-
-crate::shared!(bpf_timer, 16);
-
-/// Entry of the tables of proven conversations: nothing evicts it, its timer takes it out.
+/// Entry of the tables of proven conversations: nothing evicts it, and it knows its place in the
+/// list by which those that are over are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Proven {
     /// The conversation.
     pub flow: Flow,
-    /// Ends it when it has been idle for too long.
-    pub timer: bpf_timer,
+    /// Its place.
+    pub place: u32,
+    /// Zero.
+    pub _pad: u32,
 }
 
-crate::shared!(Proven, 72);
+crate::shared!(Proven, 64);
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -121,6 +113,23 @@ pub mod timeout {
 }
 
 impl Flow {
+    /// None.
+    pub const EMPTY: Self = Self {
+        opened_ns: 0,
+        seen_ns: 0,
+        packets: 0,
+        bytes: 0,
+        rule: 0,
+        name: 0,
+        generation: 0,
+        ifindex: 0,
+        association: 0,
+        progress: 0,
+        standing: 0,
+        reason: 0,
+        opener: 0,
+    };
+
     /// Whether all bits of [`progress`] in `bits` are set.
     #[inline(always)]
     pub const fn has(&self, bits: u16) -> bool {
@@ -176,14 +185,7 @@ impl Flow {
     /// Whether it is over.
     #[inline(always)]
     pub const fn is_expired(&self, transport: u8, now_ns: u64) -> bool {
-        self.left_ns(transport, now_ns) == 0
-    }
-
-    /// How long it may still be idle, ns; zero when it is over.
-    #[inline(always)]
-    pub const fn left_ns(&self, transport: u8, now_ns: u64) -> u64 {
-        let idle_ns = now_ns.saturating_sub(self.seen_ns);
-        (self.timeout_s(transport) * SECOND + 1).saturating_sub(idle_ns)
+        now_ns.saturating_sub(self.seen_ns) > self.timeout_s(transport) * SECOND
     }
 
     /// The entry that a decision opens.

@@ -1,5 +1,5 @@
-//! What the agent has the programs do to conversations: their tables have timers, which only a
-//! program can wind.
+//! What the agent has the programs do to conversations: these are written by programs only, so that
+//! no update from outside undoes what a packet does at the same time.
 
 use crate::flow::{Flow, FlowKey};
 
@@ -11,6 +11,8 @@ pub enum Action {
     Keep = 1,
     /// End the conversation with this key, wherever it is.
     Cut = 2,
+    /// Free all places and start the clock that takes out what is over. Once, and first.
+    Begin = 3,
 }
 
 /// An order, as the bytes of a test run of `nsp_order`.
@@ -27,16 +29,14 @@ pub struct Order {
     pub _pad: u32,
 }
 
-/// The program's answers.
+/// The program's answers. A negative one is the kernel's error number.
 pub mod outcome {
     /// It is done.
     pub const DONE: i32 = 0;
     /// No conversation has this key.
     pub const NONE: i32 = 1;
-    /// The table, or the peer's part of it, is full.
-    pub const FULL: i32 = 2;
     /// The order could not be read.
-    pub const UNREADABLE: i32 = 3;
+    pub const UNREADABLE: i32 = 2;
 }
 
 crate::shared!(Order, 104);

@@ -36,7 +36,7 @@ fn answer(context: &TcContext) -> Option<()> {
     // SAFETY: the comparison above put the whole answer before data_end; it is plain integers, and
     // the test run's buffer is aligned for them. The bytes of the question are written over.
     let answer = unsafe { &mut *(start as *mut Answer) };
-    answer.fill(&work.decision, work.generation);
+    answer.fill(&work.decision, work.generation.number);
     Some(())
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn track(work: &Work) {
     if !opens && !is_head {
         return;
     }
-    let flow = Flow::open(packet, decision, *generation, *now_ns);
+    let flow = Flow::open(packet, decision, generation.number, *now_ns);
     if is_head && maps::put_fragment_head(packet, &flow).is_err() {
         lose(Loss::Fragment, packet);
     }
@@ -50,8 +50,6 @@ pub(crate) fn touch(packet: &Packet, found: Found, now_ns: u64) -> bool {
     // SAFETY: a map value, not null; nobody else keeps a reference to it. Other processors may
     // write the same words at once, plain stores of integers: the last one wins.
     let entry = unsafe { &mut *found.flow };
-    let protocol = packet.key.protocol;
-    let before_s = entry.timeout_s(protocol);
     let bits = entry.progress_after(packet);
     if bits != entry.progress {
         entry.progress = bits;
@@ -62,19 +60,15 @@ pub(crate) fn touch(packet: &Packet, found: Found, now_ns: u64) -> bool {
         add_word(&raw mut entry.packets, 1);
         add_word(&raw mut entry.bytes, u64::from(packet.length));
     }
-    if found.is_proven && entry.timeout_s(protocol) < before_s {
-        // SAFETY: a proven one.
-        unsafe { maps::wind_anew(found.flow, entry.left_ns(protocol, now_ns)) };
-    }
     !found.is_proven && bits & progress::REPLIED != 0
 }
 
 /// Moves the conversation in the work place to the proven.
 #[inline(always)]
-pub(crate) fn promote(work: &Work) {
-    let Work { packet, entry, now_ns, .. } = work;
+pub(crate) fn promote(work: &mut Work) {
+    let Work { packet, entry, .. } = work;
     let key = &packet.key;
-    if maps::put_proven(key, entry, *now_ns).is_err() {
+    if maps::put_proven(key, entry) != 0 {
         // Full: it stays where it can be evicted, and is counted.
         lose(Loss::Flow, packet);
         return;

@@ -17,7 +17,7 @@ use crate::{
     flow,
     maps::{self, Hook},
     report,
-    tables::{Described, Live, NoSender, Sender, Socket},
+    tables::{Described, Live, NoSender, Sender, Socket, observe},
 };
 
 /// What [`nsp_settle`] answers: [`Step`] without its fields, which lie in the work place's decision.
@@ -33,13 +33,9 @@ mod step {
 #[inline(never)]
 pub(crate) extern "C" fn nsp_settle(hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return step::DECIDED };
-    let mut tables = Live::new(NoSender, hook, work);
-    work.generation = tables.generation.number;
-    work.slot = tables.slot;
-    work.now_ns = tables.now_ns;
-    work.odd_epoch = u32::from(tables.odd_epoch);
-    let generation = tables.generation;
-    let (reason, class, answer) = match settle(&work.packet, &mut tables, &generation) {
+    observe(work);
+    let mut tables = Live::of(NoSender, hook, work);
+    let (reason, class, answer) = match settle(&work.packet, &mut tables, &work.generation) {
         Step::Decided(decision) => {
             work.decision = decision;
             return step::DECIDED;
@@ -84,9 +80,8 @@ fn weigh_by<S: Sender>(hook: u32, answer: u32, sender: S) -> u32 {
         step::UNCLASSIFIABLE => Step::Unclassifiable(reason, class),
         _ => Step::Undecided,
     };
-    let mut tables = Live::again(sender, hook, work);
-    let generation = tables.generation;
-    work.decision = weigh(step, &work.packet, &mut tables, &generation);
+    let mut tables = Live::of(sender, hook, work);
+    work.decision = weigh(step, &work.packet, &mut tables, &work.generation);
     0
 }
 
@@ -106,9 +101,8 @@ pub(crate) fn described(hook: Hook) {
 #[inline(never)]
 pub(crate) extern "C" fn nsp_follow(hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
-    let mut tables = Live::again(NoSender, hook, work);
-    let generation = tables.generation;
-    match follow(&work.packet, &mut tables, &generation) {
+    let mut tables = Live::of(NoSender, hook, work);
+    match follow(&work.packet, &mut tables, &work.generation) {
         Some(decision) => {
             work.decision = decision;
             1
@@ -122,14 +116,13 @@ pub(crate) extern "C" fn nsp_follow(hook: u32) -> u32 {
 #[inline(never)]
 pub(crate) extern "C" fn nsp_rejudge(hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
-    let tables = Live::again(NoSender, hook, work);
-    let generation = tables.generation;
+    let tables = Live::of(NoSender, hook, work);
     let key = if work.packet.has(packet_flags::ICMP_ERROR) {
         &work.packet.inner
     } else {
         &work.packet.key
     };
-    u32::from(rejudge(key, &mut work.entry.flow, &tables, &generation))
+    u32::from(rejudge(key, &mut work.entry.flow, &tables, &work.generation))
 }
 
 /// Moves the conversation in the work place to the proven. By itself, for its stack's sake: what is

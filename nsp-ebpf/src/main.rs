@@ -8,6 +8,7 @@
 // The one instruction the library lacks, see atomic.rs.
 #![feature(asm_experimental_arch)]
 
+mod ageing;
 mod atomic;
 mod barrier;
 mod count;

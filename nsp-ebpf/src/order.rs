@@ -1,14 +1,15 @@
-//! The entry point for the agent's orders: conversations that were live before, and those to be cut.
+//! The entry point for the agent's orders: conversations that were live before, those to be cut, and
+//! the clock.
 //!
 //! Run by `BPF_PROG_TEST_RUN` with an [`Order`] as the packet's bytes; its result is the answer.
 
-use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, macros::classifier, programs::TcContext};
+use aya_ebpf::{macros::classifier, programs::TcContext};
 use nsp_common::{
-    flow::standing,
+    flow::{Flow, FlowKey, Proven, standing},
     order::{Action, Order, outcome},
 };
 
-use crate::maps::{self, Unwound};
+use crate::{ageing, maps};
 
 /// Carries an order out.
 #[classifier]
@@ -19,25 +20,26 @@ fn nsp_order(context: TcContext) -> i32 {
     }
     // SAFETY: the comparison above put the whole order before data_end; it is plain integers, and
     // the test run's buffer is aligned for them.
-    let order = unsafe { *(start as *const Order) };
-    if order.action == Action::Keep as u32 { keep(&order) } else { cut(&order) }
-}
-
-#[inline(always)]
-fn keep(order: &Order) -> i32 {
-    // SAFETY: a helper without arguments.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-    let entry = Unwound { flow: order.flow, timer: [0; 2] };
-    maps::remove_proven(&order.key);
-    match maps::put_proven(&order.key, &entry, now_ns) {
-        Ok(()) => outcome::DONE,
-        Err(_) => outcome::FULL,
+    let order = unsafe { &*(start as *const Order) };
+    let (key, flow, action) = (order.key, order.flow, order.action);
+    if action == Action::Keep as u32 {
+        keep(&key, flow)
+    } else if action == Action::Cut as u32 {
+        cut(&key)
+    } else {
+        ageing::begin()
     }
 }
 
 #[inline(always)]
-fn cut(order: &Order) -> i32 {
-    let found = maps::flow(&order.key);
+fn keep(key: &FlowKey, flow: Flow) -> i32 {
+    maps::remove_proven(key);
+    maps::put_proven(key, &mut Proven { flow, place: 0, _pad: 0 })
+}
+
+#[inline(always)]
+fn cut(key: &FlowKey) -> i32 {
+    let found = maps::flow(key);
     if found.flow.is_null() {
         return outcome::NONE;
     }

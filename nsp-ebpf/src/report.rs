@@ -38,7 +38,7 @@ fn record(work: &mut Work, category: Category) {
     let Work { packet, event, record: first, decision, generation, now_ns, odd_epoch, .. } = work;
     let (odd, now_ns) = (*odd_epoch != 0, *now_ns);
     let addition = Addition::of(packet, decision);
-    event.key = RecordKey::of(packet, decision, category, *generation);
+    event.key = RecordKey::of(packet, decision, category, generation.number);
     if let Some(record) = maps::record(odd, Grain::Address, &event.key) {
         return accumulate(record, &addition, now_ns);
     }

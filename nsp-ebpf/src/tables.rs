@@ -65,18 +65,27 @@ const CGROUP_LEVELS: i32 = 8;
 const ICMP_ERRORS_PER_S: u64 = 1000;
 const SECOND: u64 = 1_000_000_000;
 
-/// The maps as one packet sees them: one generation, one instant.
+/// Reads the control words once for the packet in a work place: one generation, one instant, that
+/// everything after goes by.
+#[inline(always)]
+pub(crate) fn observe(work: &mut Work) {
+    // SAFETY: a helper without arguments.
+    work.now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    let (current, odd_epoch) = match maps::control() {
+        Some(control) => (Current(control.current), control.epoch & 1 == 1),
+        None => (Current::NONE, false),
+    };
+    work.odd_epoch = u32::from(odd_epoch);
+    work.slot = current.slot(work.now_ns);
+    work.generation = maps::generation(work.slot);
+}
+
+/// The maps as the packet in a work place sees them ([`observe`]). What is said there is not copied
+/// here: it would only fill the stack.
 pub(crate) struct Live<S> {
-    pub(crate) slot: u32,
-    /// The current generation; empty when none is published.
-    pub(crate) generation: Generation,
-    pub(crate) now_ns: u64,
-    pub(crate) odd_epoch: bool,
     /// The conversation looked up last.
-    pub(crate) found: Found,
-    /// Nothing is written: the caller only wants to know.
-    pub(crate) dry: bool,
-    pub(crate) sender: S,
+    found: Found,
+    sender: S,
     /// The hook whose work place holds the packet.
     hook: u32,
     /// That work place.
@@ -84,60 +93,41 @@ pub(crate) struct Live<S> {
 }
 
 impl<S: Sender> Live<S> {
-    /// Reads the control words once; everything after uses what they said.
+    /// The maps for the packet in this work place, which is the hook's.
     #[inline(always)]
-    pub(crate) fn new(sender: S, hook: u32, work: *mut Work) -> Self {
-        // SAFETY: a helper without arguments.
-        let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-        let (current, odd_epoch) = match maps::control() {
-            Some(control) => (Current(control.current), control.epoch & 1 == 1),
-            None => (Current::NONE, false),
-        };
-        let slot = current.slot(now_ns);
-        Self {
-            slot,
-            generation: maps::generation(slot),
-            now_ns,
-            odd_epoch,
-            found: Found::NOTHING,
-            dry: hook == Hook::Explain as u32,
-            sender,
-            hook,
-            work,
-        }
+    pub(crate) fn of(sender: S, hook: u32, work: *mut Work) -> Self {
+        Self { found: Found::NOTHING, sender, hook, work }
     }
 
-    /// The maps as the packet in this work place has seen them.
+    /// Nothing is written: the caller only wants to know.
     #[inline(always)]
-    pub(crate) fn again(sender: S, hook: u32, work: &mut Work) -> Self {
-        Self {
-            slot: work.slot,
-            generation: maps::generation(work.slot),
-            now_ns: work.now_ns,
-            odd_epoch: false,
-            found: Found::NOTHING,
-            dry: hook == Hook::Explain as u32,
-            sender,
-            hook,
-            work,
-        }
+    fn is_dry(&self) -> bool {
+        self.hook == Hook::Explain as u32
+    }
+
+    /// What was observed.
+    #[inline(always)]
+    fn work(&self) -> &Work {
+        // SAFETY: the work place is this processor's and outlives the packet; nobody holds a
+        // reference that writes what is read here.
+        unsafe { &*self.work }
     }
 }
 
 impl<S: Sender> Tables for Live<S> {
     #[inline(always)]
     fn now_ns(&self) -> u64 {
-        self.now_ns
+        self.work().now_ns
     }
 
     #[inline(always)]
     fn generation(&self) -> Generation {
-        self.generation
+        self.work().generation
     }
 
     #[inline(always)]
     fn slot(&self) -> u32 {
-        self.slot
+        self.work().slot
     }
 
     #[inline(always)]
@@ -173,7 +163,7 @@ impl<S: Sender> Tables for Live<S> {
     #[inline(always)]
     fn rejudged(&mut self, judged: &Flow) {
         let flow = self.found.flow;
-        if flow.is_null() || self.dry {
+        if flow.is_null() || self.is_dry() {
             return;
         }
         // SAFETY: a map value, not null. Two processors that re-judge at once write the same.
@@ -188,10 +178,10 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn touch(&mut self, packet: &Packet) {
-        if self.found.flow.is_null() || self.dry {
+        if self.found.flow.is_null() || self.is_dry() {
             return;
         }
-        if flow::touch(packet, self.found, self.now_ns) {
+        if flow::touch(packet, self.found, self.now_ns()) {
             // SAFETY: a map value, not null, and the work place as above.
             unsafe { (*self.work).entry.flow = *self.found.flow };
             judge::nsp_promote(self.hook);
@@ -200,7 +190,7 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn forget(&mut self, key: &FlowKey) {
-        if self.found.flow.is_null() || self.dry {
+        if self.found.flow.is_null() || self.is_dry() {
             return;
         }
         if self.found.is_proven {
@@ -216,19 +206,19 @@ impl<S: Sender> Tables for Live<S> {
     fn fragment_head(&self, packet: &Packet) -> Option<Flow> {
         let head = maps::fragment_head(packet)?;
         // Reassembly gives up after 60 s (RFC 8200 4.5), and what a policy said is over with it.
-        let fresh = self.now_ns.saturating_sub(head.seen_ns) < 60 * SECOND
-            && head.generation == self.generation.number;
+        let fresh = self.now_ns().saturating_sub(head.seen_ns) < 60 * SECOND
+            && head.generation == self.work().generation.number;
         fresh.then_some(head)
     }
 
     #[inline(always)]
     fn class_of(&self, address: &Address, family: Family) -> u32 {
-        maps::class_of(self.slot, address, family).unwrap_or(0)
+        maps::class_of(self.slot(), address, family).unwrap_or(0)
     }
 
     #[inline(always)]
     fn class(&self, number: u32) -> Class {
-        maps::class(self.slot, number).unwrap_or(Class { cells: 0, flags: 0, _pad: 0 })
+        maps::class(self.slot(), number).unwrap_or(Class { cells: 0, flags: 0, _pad: 0 })
     }
 
     #[inline(always)]
@@ -239,7 +229,7 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn port(&self, protocol: u8, port: u16) -> PortEntry {
-        maps::port(self.slot, protocol, port)
+        maps::port(self.slot(), protocol, port)
     }
 
     #[inline(always)]
@@ -257,7 +247,7 @@ impl<S: Sender> Tables for Live<S> {
             if id == 0 {
                 break;
             }
-            let number = maps::select(&Selector::cgroup(self.slot, id));
+            let number = maps::select(&Selector::cgroup(self.slot(), id));
             if number != 0 {
                 nearest = number;
             }
@@ -267,23 +257,23 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn association(&self, number: u16) -> Association {
-        maps::association(self.slot, number)
+        maps::association(self.slot(), number)
     }
 
     #[inline(always)]
     fn rule(&self, lane: u32, class: u32, port_class: u16) -> RuleNumber {
-        let Some(header) = maps::class(self.slot, class) else { return 0 };
-        let Some(cell) = maps::cell(self.slot, header.cells.wrapping_add(lane)) else { return 0 };
+        let Some(header) = maps::class(self.slot(), class) else { return 0 };
+        let Some(cell) = maps::cell(self.slot(), header.cells.wrapping_add(lane)) else { return 0 };
         if cell.owner != class + 1 {
             return 0;
         }
-        let at = cell.row * self.generation.row_length + u32::from(port_class);
-        maps::row(self.slot, at).unwrap_or(0)
+        let at = cell.row * self.work().generation.row_length + u32::from(port_class);
+        maps::row(self.slot(), at).unwrap_or(0)
     }
 
     #[inline(always)]
     fn rule_identity(&self, number: RuleNumber) -> u32 {
-        maps::rule_identity(self.slot, number).unwrap_or(0)
+        maps::rule_identity(self.slot(), number).unwrap_or(0)
     }
 
     #[inline(always)]
@@ -293,7 +283,7 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn name_class(&self, name: u32) -> u32 {
-        maps::name_class(self.slot, name).unwrap_or(0)
+        maps::name_class(self.slot(), name).unwrap_or(0)
     }
 
     #[inline(always)]
@@ -303,14 +293,14 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn icmp_budget(&mut self) -> bool {
-        if self.dry {
+        if self.is_dry() {
             return true;
         }
         let Some(bucket) = maps::icmp_budget() else { return false };
         // SAFETY: per-processor memory of the map's value type, not null.
         let bucket = unsafe { &mut *bucket };
-        if self.now_ns.saturating_sub(bucket.filled_ns) >= SECOND {
-            bucket.filled_ns = self.now_ns;
+        if self.now_ns().saturating_sub(bucket.filled_ns) >= SECOND {
+            bucket.filled_ns = self.now_ns();
             bucket.tokens = ICMP_ERRORS_PER_S;
         }
         if bucket.tokens == 0 {

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Failure, print_json};
 use crate::{
     compile::{self, identities::Identities},
+    host::platform::{DMI_DIR, Platform},
     policy::{
         self,
         model::{Policy, Selector},
@@ -21,6 +22,9 @@ pub(crate) struct Check {
     /// The policy file, or a directory of *.toml files
     #[arg(value_name = "FILE", env = "NSP_POLICY", default_value = "/etc/nsp/policy.toml")]
     file: PathBuf,
+    /// The firmware's tables, which name the cloud
+    #[arg(long, value_name = "DIR", env = "NSP_DMI", default_value = DMI_DIR)]
+    dmi: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -28,8 +32,10 @@ pub(crate) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let loaded =
+        let mut loaded =
             policy::load(&self.file).map_err(|errors| Failure::failed(errors.to_string()))?;
+        let platform = &mut loaded.policy.perimeter.platform;
+        *platform = platform.or(Platform::detect(&self.dmi));
         let compiled = compile::compile(&loaded.policy, &mut Identities::default())
             .map_err(|error| Failure::failed(format!("{}: {error}", self.file.display())))?;
         let sizes = compiled.sizes;
@@ -38,6 +44,7 @@ impl Check {
         if self.json {
             print_json(&json!({
                 "digest": loaded.digest,
+                "platform": loaded.policy.perimeter.platform.as_str(),
                 "rules": rules.iter().map(|rule| json!({
                     "rule": rule.name,
                     "direction": rule.direction,
@@ -60,6 +67,13 @@ impl Check {
             eprintln!("{note}");
         }
         println!("perimeter {}", loaded.policy.perimeter.name);
+        let platform = loaded.policy.perimeter.platform;
+        if !platform.endpoints().is_empty() {
+            println!(
+                "  platform {}: its endpoints pass where a profile says metadata = \"allow\"",
+                platform.as_str()
+            );
+        }
         for (name, resource) in &loaded.policy.resources {
             println!(
                 "  resource {name}: {} → profile {}, inbound {}, outbound {}",

@@ -8,7 +8,7 @@ use super::Failure;
 use crate::{
     daemon::{self, DaemonError, Options},
     datapath::attach::XdpMode,
-    host::privilege::Privileges,
+    host::{platform::DMI_DIR, privilege::Privileges},
 };
 
 /// Run the agent in the foreground. Prints `nsp: ready` on stderr once both directions of every
@@ -43,6 +43,9 @@ pub(crate) struct Run {
     /// The host's own names
     #[arg(long, value_name = "FILE", env = "NSP_HOSTS", default_value = "/etc/hosts")]
     hosts: PathBuf,
+    /// The firmware's tables, which name the cloud
+    #[arg(long, value_name = "DIR", env = "NSP_DMI", default_value = DMI_DIR)]
+    dmi: PathBuf,
     /// Start although the interface with the default route cannot be covered
     #[arg(long)]
     allow_uncovered: bool,
@@ -96,6 +99,7 @@ impl Run {
             log: self.log,
             resolv_conf: self.resolv_conf,
             hosts: self.hosts,
+            dmi: self.dmi,
             allow_uncovered: self.allow_uncovered,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -10,7 +10,7 @@ use crate::{
     compile,
     control::Request,
     datapath::DatapathError,
-    policy::{self, Loaded, model::AccessMode},
+    policy::{Loaded, model::AccessMode},
 };
 
 impl Agent {
@@ -64,7 +64,9 @@ impl Agent {
 
     /// SIGHUP: the file as it is now.
     pub(super) fn reload(&mut self) {
-        let result = policy::load(&self.options.policy)
+        let result = self
+            .options
+            .load(&self.options.policy)
             .map_err(DaemonError::from)
             .and_then(|loaded| self.apply(loaded, false));
         match result {
@@ -82,14 +84,14 @@ impl Agent {
             Request::Cut { peer, kept } => self.cut_flows(peer, kept),
             Request::Apply { path, strict } => {
                 let path = path.unwrap_or_else(|| self.options.policy.clone());
-                let loaded = policy::load(&path).map_err(|errors| errors.to_string())?;
+                let loaded = self.options.load(&path).map_err(|errors| errors.to_string())?;
                 let number = self.apply(loaded, strict).map_err(|error| with_sources(&error))?;
                 self.trial = (path != self.options.policy).then_some(path);
                 Ok(serde_json::json!({"generation": number, "trial": self.trial}))
             }
             Request::Plan { path } => {
                 let path = path.unwrap_or_else(|| self.options.policy.clone());
-                let loaded = policy::load(&path).map_err(|errors| errors.to_string())?;
+                let loaded = self.options.load(&path).map_err(|errors| errors.to_string())?;
                 self.plan(&loaded)
             }
             Request::Mode { resource, enforced, direction } => {

@@ -133,12 +133,8 @@ impl Agent {
         tracing::info!(flows = flows.len(), "live conversations taken over");
         // One that has spoken since is tracked already, and better.
         for (key, flow) in flows.iter().filter(|(key, _)| !known.contains(key)) {
-            match self.datapath.keep_flow(key, flow) {
-                Ok(true) => {}
-                Ok(false) => return tracing::error!("too many conversations to take over"),
-                Err(error) => {
-                    return self.complain("a live conversation is not taken over", &error);
-                }
+            if let Err(error) = self.datapath.keep_flow(key, flow) {
+                self.complain("a live conversation is not taken over", &error);
             }
         }
     }

@@ -41,7 +41,7 @@ use crate::{
     },
     names::{schedule::Batch, table::LearnedTable},
     policy::{
-        self, Loaded,
+        Loaded,
         model::{Guid, Policy},
     },
 };
@@ -96,7 +96,7 @@ impl Agent {
             .iter()
             .map(|text| Pattern::new(text))
             .collect::<Result<Vec<_>, _>>()?;
-        let loaded = policy::load(&options.policy)?;
+        let loaded = options.load(&options.policy)?;
         let mut state = store::load(&options.state_dir)?;
         let compiled = compile::compile(&loaded.policy, &mut state.identities)?;
         let datapath = Datapath::load(Capacities::for_sizes(&compiled.sizes))?;

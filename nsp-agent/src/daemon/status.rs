@@ -46,6 +46,7 @@ impl Agent {
         json!({
             "perimeter": policy.perimeter.name.to_string(),
             "guid": self.catalogue.guid,
+            "platform": policy.perimeter.platform.as_str(),
             "generation": self.datapath.generation(),
             "policy": self.trial.as_ref().unwrap_or(&self.options.policy),
             "trial": self.trial.is_some(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::policy::{
-    self, Loaded,
+    Loaded,
     model::{AccessMode, Policy, PublicNetworkAccess},
 };
 
@@ -27,7 +27,7 @@ impl Agent {
             return;
         }
         self.watched = stamp;
-        let loaded = match policy::load(&self.options.policy) {
+        let loaded = match self.options.load(&self.options.policy) {
             Ok(loaded) => loaded,
             Err(errors) => return self.refuse_watched(errors.to_string()),
         };

@@ -1,6 +1,6 @@
 //! Conversations: read from their tables, and changed by the program that may (`nsp_order`).
 
-use std::collections::HashMap as ByKey;
+use std::{collections::HashMap as ByKey, io, thread, time::Duration};
 
 use aya::{
     Ebpf, Pod, TestRun as _,
@@ -17,6 +17,9 @@ use super::{Datapath, DatapathError, take};
 /// Steps of one walk over a table. An entry that goes while a table is walked restarts the walk
 /// (kernel map_hash.rst), so their number needs a bound of its own.
 const WALK_STEPS_MAX: usize = 1 << 19;
+
+/// Tries to start the clock: its allocation can fail for a moment although there is memory.
+const BEGIN_TRIES: u32 = 1000;
 
 const PROGRAM: &str = "nsp_order";
 
@@ -55,7 +58,7 @@ impl FlowTables {
         let mut found = Vec::new();
         for map in &self.unproven_v4 {
             walk(map, |key, flow| {
-                found.push(FlowEntry { key: key.long(), flow, is_proven: false })
+                found.push(FlowEntry { key: key.long(), flow, is_proven: false });
             })?;
         }
         for map in &self.unproven_v6 {
@@ -101,13 +104,15 @@ impl Datapath {
         Ok(by_key.into_values().collect())
     }
 
-    /// Puts a conversation among the proven, in place of what is there; false when its table, or its
-    /// peer's part of it, is full.
+    /// Puts a conversation among the proven, in place of what is there.
     ///
     /// # Errors
-    /// When the program cannot be run.
-    pub fn keep_flow(&self, key: &FlowKey, flow: &Flow) -> Result<bool, DatapathError> {
-        Ok(self.order(Action::Keep, key, flow)? == outcome::DONE)
+    /// When its table, or its peer's part of it, is full.
+    pub fn keep_flow(&self, key: &FlowKey, flow: &Flow) -> Result<(), DatapathError> {
+        match self.order(Action::Keep, key, flow)? {
+            outcome::DONE => Ok(()),
+            error => Err(DatapathError::Keep(io::Error::from_raw_os_error(-error))),
+        }
     }
 
     /// Ends a conversation; false when there is none.
@@ -116,6 +121,24 @@ impl Datapath {
     /// When the program cannot be run.
     pub fn cut_flow(&self, key: &FlowKey, flow: &Flow) -> Result<bool, DatapathError> {
         Ok(self.order(Action::Cut, key, flow)? == outcome::DONE)
+    }
+
+    /// Frees the places of conversations and starts the clock that ages them.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for the clock, for longer than a moment.
+    pub(super) fn begin_ageing(&self) -> Result<(), DatapathError> {
+        let mut left = BEGIN_TRIES;
+        loop {
+            match self.order(Action::Begin, &FlowKey::EMPTY, &Flow::EMPTY)? {
+                outcome::DONE => return Ok(()),
+                error if error == -libc::ENOMEM && left > 0 => {
+                    left -= 1;
+                    thread::sleep(Duration::from_millis(1));
+                }
+                error => return Err(DatapathError::Ageing(io::Error::from_raw_os_error(-error))),
+            }
+        }
     }
 
     fn order(&self, action: Action, key: &FlowKey, flow: &Flow) -> Result<i32, DatapathError> {

@@ -63,10 +63,13 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
         *capacities;
     let slots = |entries: usize| SLOTS * entries as u32;
     let globals = [classes as u32, cells as u32, rows as u32, rules as u32, names as u32];
+    let flows_v6 = flows / 4;
     let peer_flows = flows / PEER_PART;
     let mut loader = EbpfLoader::new();
     loader
         .override_global("PEER_FLOWS_MAX", &peer_flows, true)
+        .override_global("PLACES_COUNT_V4", &flows, true)
+        .override_global("PLACES_COUNT_V6", &flows_v6, true)
         .override_global("CLASS_CAPACITY", &globals[0], true)
         .override_global("CELL_CAPACITY", &globals[1], true)
         .override_global("ROW_CAPACITY", &globals[2], true)
@@ -79,7 +82,11 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
         .map_max_entries("NAME_CLASSES", slots(names))
         .map_max_entries("SELECTORS", slots(selectors))
         .map_max_entries("FLOWS_V4", flows)
-        .map_max_entries("FLOWS_V6", flows / 4)
+        .map_max_entries("PLACES_V4", flows)
+        .map_max_entries("FREE_V4", flows)
+        .map_max_entries("FLOWS_V6", flows_v6)
+        .map_max_entries("PLACES_V6", flows_v6)
+        .map_max_entries("FREE_V6", flows_v6)
         .map_max_entries("RECORDS_EVEN", records)
         .map_max_entries("RECORDS_ODD", records)
         .map_max_entries("COARSE_EVEN", networks)

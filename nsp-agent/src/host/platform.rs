@@ -9,7 +9,7 @@ use std::{fmt, fs, path::Path};
 pub const DMI_DIR: &str = "/sys/class/dmi/id";
 
 /// A cloud whose endpoints are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Platform {
     /// Microsoft Azure.
     Azure,
@@ -37,6 +37,28 @@ impl Platform {
             Self::Gcp
         } else {
             Self::None
+        }
+    }
+}
+
+impl Platform {
+    /// Prefixes of its metadata service, its agents and its health probes. The metadata service is
+    /// let through on 80/tcp alone (`decide/platform.rs`).
+    pub const fn endpoints(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            // docs.aws.amazon.com: instance metadata service.
+            Self::Aws => &["169.254.169.254/32", "fd00:ec2::254/128"],
+            // learn.microsoft.com: "What is IP address 168.63.129.16?" (agents, DNS, DHCP, probes).
+            Self::Azure => &["169.254.169.254/32", "168.63.129.16/32"],
+            // cloud.google.com: firewall rules for load balancers (health checks).
+            Self::Gcp => &[
+                "169.254.169.254/32",
+                "35.191.0.0/16",
+                "130.211.0.0/22",
+                "2600:2d00:1:b029::/64",
+                "2600:2d00:1:1::/64",
+            ],
         }
     }
 }

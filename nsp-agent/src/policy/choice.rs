@@ -1,6 +1,7 @@
 //! The keys whose value is one of a few words.
 
 use super::diagnose::{Refusal, suggest};
+use crate::host::platform::Platform;
 
 /// A key whose value is one of a few words.
 pub(crate) trait Choice: Copy + Sized + 'static {
@@ -86,53 +87,45 @@ impl Choice for Forwarded {
 
 /// The cloud that the host runs in, whose endpoints its resources may reach and be probed by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Platform {
-    /// The one that the host's firmware names; none until somebody has looked.
+pub enum PlatformKey {
+    /// The one that the host's firmware names. Until somebody has looked, none.
     #[default]
     Auto,
-    /// None.
-    None,
-    /// Amazon Web Services.
-    Aws,
-    /// Microsoft Azure.
-    Azure,
-    /// Google Cloud.
-    Gcp,
+    /// This one.
+    Is(Platform),
 }
 
-impl Platform {
+impl PlatformKey {
+    /// This platform, where the policy leaves it to the host.
+    #[must_use]
+    pub fn or(self, detected: Platform) -> Self {
+        match self {
+            Self::Auto => Self::Is(detected),
+            named => named,
+        }
+    }
+
     /// The word a policy uses for it.
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(_, it)| *it == self).map_or("auto", |(word, _)| word)
     }
 
-    /// Where its metadata service, its agents and its health probes are. The metadata service is
-    /// let through on 80/tcp alone.
+    /// Its endpoints, as [`Platform::endpoints`].
     pub fn endpoints(self) -> &'static [&'static str] {
         match self {
-            Self::Auto | Self::None => &[],
-            Self::Aws => &["169.254.169.254/32", "fd00:ec2::254/128"],
-            // The virtual address of the wire server, the DNS and the probes of load balancers.
-            Self::Azure => &["169.254.169.254/32", "168.63.129.16/32"],
-            // The health checks of load balancers.
-            Self::Gcp => &[
-                "169.254.169.254/32",
-                "35.191.0.0/16",
-                "130.211.0.0/22",
-                "2600:2d00:1:b029::/64",
-                "2600:2d00:1:1::/64",
-            ],
+            Self::Auto => &[],
+            Self::Is(platform) => platform.endpoints(),
         }
     }
 }
 
-impl Choice for Platform {
+impl Choice for PlatformKey {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("auto", Self::Auto),
-        ("none", Self::None),
-        ("aws", Self::Aws),
-        ("azure", Self::Azure),
-        ("gcp", Self::Gcp),
+        ("none", Self::Is(Platform::None)),
+        ("aws", Self::Is(Platform::Aws)),
+        ("azure", Self::Is(Platform::Azure)),
+        ("gcp", Self::Is(Platform::Gcp)),
     ];
 }
 

@@ -21,7 +21,7 @@ pub(crate) use self::{
 };
 use super::{
     category::{LogCategory, parse_categories},
-    choice::{Forwarded, Platform, PublicNetworkAccess},
+    choice::{Forwarded, PlatformKey, PublicNetworkAccess},
     diagnose::{Refusal, Report, quoted},
     name::{Guid, Name},
     prefix::{parse_address, parse_prefix, widest},
@@ -53,7 +53,7 @@ pub(crate) struct PerimeterDocument {
     pub(crate) location: Option<Spanned<String>>,
     pub(crate) public_network_access: Option<Spanned<PublicNetworkAccess>>,
     pub(crate) forwarded: Option<Spanned<Forwarded>>,
-    pub(crate) platform: Option<Spanned<Platform>>,
+    pub(crate) platform: Option<Spanned<PlatformKey>>,
 }
 
 /// `[sources]`.

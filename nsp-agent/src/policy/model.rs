@@ -15,7 +15,8 @@ use ipnet::IpNet;
 pub use super::{
     category::LogCategory,
     choice::{
-        AccessMode, Forwarded, MetadataAccess, OnDeny, Platform, PrivateAccess, PublicNetworkAccess,
+        AccessMode, Forwarded, MetadataAccess, OnDeny, PlatformKey, PrivateAccess,
+        PublicNetworkAccess,
     },
     diagnose::Position,
     fqdn::Fqdn,
@@ -69,7 +70,7 @@ pub struct Perimeter {
     /// Whether forwarded packets are judged as the host's own.
     pub forwarded: Forwarded,
     /// The cloud that the host runs in.
-    pub platform: Platform,
+    pub platform: PlatformKey,
     /// Where the document says it.
     pub position: Position,
 }

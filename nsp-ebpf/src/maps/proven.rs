@@ -1,12 +1,12 @@
-//! Conversations both ends of which have spoken. Nothing evicts them: each has a timer that takes it
-//! out when it has been idle for too long, also when the agent is dead, and each peer may have so
-//! many.
+//! Conversations both ends of which have spoken. Nothing evicts them, and each peer may have so many.
+//!
+//! Each has a place in a list, so that `ageing.rs` can look at a part of them at a time: a hash table
+//! can be walked only as a whole. Places that are free lie on a stack of the kernel's; a conversation
+//! that finds none is refused.
 
 use aya_ebpf::{
     Global, bindings,
-    btf_maps::{HashMap, LruHashMap},
-    cty::c_void,
-    helpers::{bpf_ktime_get_coarse_ns, generated},
+    btf_maps::{Array, HashMap, LruHashMap, Stack},
     macros::btf_map,
 };
 use nsp_common::{
@@ -25,6 +25,22 @@ static FLOWS_V4: HashMap<FlowKeyV4, Proven, 262144> = HashMap::new();
 #[btf_map]
 static FLOWS_V6: HashMap<FlowKey, Proven, 65536> = HashMap::new();
 
+/// Who is, or was, at each place of `FLOWS_V4`.
+#[btf_map]
+static PLACES_V4: Array<FlowKeyV4, 262144> = Array::new();
+
+/// As `PLACES_V4`.
+#[btf_map]
+static PLACES_V6: Array<FlowKey, 65536> = Array::new();
+
+/// Places of `PLACES_V4` that are free.
+#[btf_map]
+static FREE_V4: Stack<u32, 262144> = Stack::new();
+
+/// As `FREE_V4`.
+#[btf_map]
+static FREE_V6: Stack<u32, 65536> = Stack::new();
+
 /// How many proven conversations a peer has: an address, in IPv6 a /64. A count that is evicted
 /// begins anew, so the cap bounds what one peer takes, not what a thousand do.
 #[btf_map]
@@ -36,9 +52,8 @@ static PEER_FLOWS_MAX: Global<u32> = Global::new(32768);
 
 const NOT_YET: u64 = bindings::BPF_NOEXIST as u64;
 const EXISTS: i32 = -17;
-/// The table of this peer is full (`ENOSPC`).
+/// There is no place left, or none for this peer (`ENOSPC`).
 const FULL: i32 = -28;
-const CLOCK_MONOTONIC: u64 = 1;
 
 /// The entry of a proven conversation, or null.
 #[inline(always)]
@@ -50,142 +65,116 @@ pub(super) fn proven(key: &FlowKey) -> *mut Flow {
     }
 }
 
-/// [`Proven`] before its timer is wound, under a name by which the kernel sees no timer: it would
-/// not have one in the memory that programs work in.
-#[repr(C)]
-pub(crate) struct Unwound {
-    /// The conversation.
-    pub(crate) flow: Flow,
-    /// Zeros.
-    pub(crate) timer: [u64; 2],
-}
-
-const _: () = assert!(size_of::<Unwound>() == size_of::<Proven>());
-
-/// Puts a conversation among the proven and winds its timer.
-///
-/// # Errors
-/// The kernel's number, when the table or the peer's part of it is full.
+/// Puts a conversation among the proven. `entry` has any place. Answers zero, or the kernel's error
+/// number when the table or the peer's part of it is full. (A plain number: of a `Result` that is
+/// fine the compiler leaves a pointer where the error would be, and does arithmetic with it.)
 #[inline(always)]
-pub(crate) fn put_proven(key: &FlowKey, entry: &Unwound, now_ns: u64) -> Result<(), i32> {
-    let left_ns = entry.flow.left_ns(key.protocol, now_ns);
+pub(crate) fn put_proven(key: &FlowKey, entry: &mut Proven) -> i32 {
     let peer = peer(key);
     if !take_place(&peer) {
-        return Err(FULL);
+        return FULL;
     }
-    // SAFETY: the same size and fields, integers all of them.
-    let entry = unsafe { &*core::ptr::from_ref(entry).cast::<Proven>() };
-    let put = if key.is_v4() {
-        let key = key.v4();
-        match FLOWS_V4.insert(&key, entry, NOT_YET) {
-            Ok(()) => {
-                let map = (&raw const FLOWS_V4).cast_mut().cast();
-                wind(FLOWS_V4.get_ptr_mut(&key), map, over_v4 as *mut c_void, left_ns)
+    let error = if key.is_v4() { put_v4(&key.v4(), entry) } else { put_v6(key, entry) };
+    if error != 0 {
+        give_back(&peer);
+    }
+    // Another processor was first: as good.
+    if error == EXISTS { 0 } else { error }
+}
+
+macro_rules! put {
+    ($name:ident, $key:ty, $flows:ident, $places:ident, $free:ident) => {
+        #[inline(always)]
+        fn $name(key: &$key, entry: &mut Proven) -> i32 {
+            let Ok(Some(place)) = $free.pop() else { return FULL };
+            entry.place = place;
+            if let Err(error) = $flows.insert(key, entry, NOT_YET) {
+                free(&$free, place);
+                return error;
             }
-            refused => refused,
-        }
-    } else {
-        match FLOWS_V6.insert(key, entry, NOT_YET) {
-            Ok(()) => {
-                let map = (&raw const FLOWS_V6).cast_mut().cast();
-                wind(FLOWS_V6.get_ptr_mut(key), map, over_v6 as *mut c_void, left_ns)
+            // Until this is written, who was there before does not have the place.
+            if let Some(at) = $places.get_ptr_mut(place) {
+                // SAFETY: a map value, not null; the place is this conversation's alone.
+                unsafe { *at = *key };
             }
-            refused => refused,
+            0
         }
     };
-    match put {
-        Ok(()) => Ok(()),
-        Err(EXISTS) => {
-            // Another processor was first.
-            give_back(&peer);
-            Ok(())
+}
+
+put!(put_v4, FlowKeyV4, FLOWS_V4, PLACES_V4, FREE_V4);
+put!(put_v6, FlowKey, FLOWS_V6, PLACES_V6, FREE_V6);
+
+macro_rules! remove {
+    ($name:ident, $key:ty, $flows:ident, $free:ident) => {
+        /// Takes a conversation out, if it is there and `is_over` of it; true when it is gone.
+        #[inline(always)]
+        fn $name(key: &$key, is_over: impl FnOnce(&Proven) -> bool) -> bool {
+            let Some(entry) = $flows.get_ptr_mut(key) else { return false };
+            // SAFETY: a map value, not null.
+            let entry = unsafe { &*entry };
+            let place = entry.place;
+            // Of two that take it out one succeeds, and has the place to give back.
+            let is_gone = is_over(entry) && $flows.remove(key).is_ok();
+            if is_gone {
+                free(&$free, place);
+            }
+            is_gone
         }
-        Err(error) => {
-            // Without a timer it would never go.
-            remove(key);
-            give_back(&peer);
-            Err(error)
-        }
-    }
+    };
+}
+
+remove!(remove_v4, FlowKeyV4, FLOWS_V4, FREE_V4);
+remove!(remove_v6, FlowKey, FLOWS_V6, FREE_V6);
+
+#[inline(always)]
+fn free<const N: usize>(places: &Stack<u32, N>, place: u32) {
+    // There is room for all places that there are.
+    let _pushed = places.push(place, 0);
 }
 
 /// Takes a conversation out of the proven.
 #[inline(always)]
 pub(crate) fn remove_proven(key: &FlowKey) {
-    if remove(key) {
+    let is_gone =
+        if key.is_v4() { remove_v4(&key.v4(), |_| true) } else { remove_v6(key, |_| true) };
+    if is_gone {
         give_back(&peer(key));
     }
 }
 
+/// Takes out the IPv4 conversation at a place, if it is over.
 #[inline(always)]
-fn remove(key: &FlowKey) -> bool {
-    if key.is_v4() { FLOWS_V4.remove(&key.v4()) } else { FLOWS_V6.remove(key) }.is_ok()
-}
-
-/// Starts the timer of an entry that is new.
-#[inline(always)]
-fn wind(
-    entry: Option<*mut Proven>,
-    map: *mut c_void,
-    over: *mut c_void,
-    left_ns: u64,
-) -> Result<(), i32> {
-    let Some(entry) = entry else { return Ok(()) };
-    // SAFETY: a value of that map, not null; the kernel checks the rest itself.
-    let result = unsafe {
-        let timer: *mut bindings::bpf_timer = (&raw mut (*entry).timer).cast();
-        match generated::bpf_timer_init(timer, map, CLOCK_MONOTONIC) {
-            0 => match generated::bpf_timer_set_callback(timer, over) {
-                0 => generated::bpf_timer_start(timer, left_ns, 0),
-                error => error,
-            },
-            error => error,
-        }
-    };
-    if result == 0 { Ok(()) } else { Err(result as i32) }
-}
-
-/// Winds the timer of a proven conversation anew: it has closed, and has less time left than before.
-///
-/// # Safety
-/// `flow` was found by [`proven`].
-#[inline(always)]
-pub(crate) unsafe fn wind_anew(flow: *mut Flow, left_ns: u64) {
-    let entry: *mut Proven = flow.cast();
-    // SAFETY: the caller's: the flow is the first field of such an entry. When it fails, the timer
-    // goes off when it would have.
-    let _started =
-        unsafe { generated::bpf_timer_start((&raw mut (*entry).timer).cast(), left_ns, 0) };
-}
-
-/// An IPv4 conversation's timer has gone off.
-unsafe extern "C" fn over_v4(map: *mut c_void, key: *mut FlowKeyV4, entry: *mut Proven) -> i64 {
-    // SAFETY: the kernel calls with a key and a value of the map.
-    let (peer, protocol) = unsafe { (Address::v4((*key).remote), (*key).protocol) };
-    over(map, key.cast(), entry, protocol, &peer);
-    0
-}
-
-/// An IPv6 conversation's timer has gone off.
-unsafe extern "C" fn over_v6(map: *mut c_void, key: *mut FlowKey, entry: *mut Proven) -> i64 {
-    // SAFETY: as above.
-    let (peer, protocol) = unsafe { (network((*key).remote), (*key).protocol) };
-    over(map, key.cast(), entry, protocol, &peer);
-    0
-}
-
-/// Takes the conversation out, or waits on where it has spoken meanwhile.
-#[inline(always)]
-fn over(map: *mut c_void, key: *mut c_void, entry: *mut Proven, protocol: u8, peer: &Address) {
-    // SAFETY: as above; a helper without arguments, and two that check theirs.
-    unsafe {
-        let left_ns = (*entry).flow.left_ns(protocol, bpf_ktime_get_coarse_ns());
-        if left_ns != 0 {
-            let _started = generated::bpf_timer_start((&raw mut (*entry).timer).cast(), left_ns, 0);
-        } else if generated::bpf_map_delete_elem(map, key) == 0 {
-            give_back(peer);
-        }
+pub(crate) fn age_v4(place: u32, now_ns: u64) {
+    let Some(key) = PLACES_V4.get(place) else { return };
+    let is_over =
+        |entry: &Proven| entry.place == place && entry.flow.is_expired(key.protocol, now_ns);
+    if remove_v4(key, is_over) {
+        give_back(&Address::v4(key.remote));
     }
+}
+
+/// Takes out the IPv6 conversation at a place, if it is over.
+#[inline(always)]
+pub(crate) fn age_v6(place: u32, now_ns: u64) {
+    let Some(key) = PLACES_V6.get(place) else { return };
+    let is_over =
+        |entry: &Proven| entry.place == place && entry.flow.is_expired(key.protocol, now_ns);
+    if remove_v6(key, is_over) {
+        give_back(&network(key.remote));
+    }
+}
+
+/// Frees a place of the IPv4 table that nobody had yet.
+#[inline(always)]
+pub(crate) fn open_place_v4(place: u32) {
+    free(&FREE_V4, place);
+}
+
+/// As [`open_place_v4`].
+#[inline(always)]
+pub(crate) fn open_place_v6(place: u32) {
+    free(&FREE_V6, place);
 }
 
 #[inline(always)]

@@ -4,10 +4,10 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use nsp_common::{
     decide::Decision,
     event::{Event, Record},
+    flow::Proven,
+    generation::Generation,
     packet::Packet,
 };
-
-use super::proven::Unwound;
 
 /// What a program works on: too large for its stack of 512 bytes.
 #[repr(C)]
@@ -15,7 +15,7 @@ pub(crate) struct Work {
     /// The packet being judged.
     pub(crate) packet: Packet,
     /// The generation that judges it.
-    pub(crate) generation: u32,
+    pub(crate) generation: Generation,
     /// When: coarse monotonic ns.
     pub(crate) now_ns: u64,
     /// Its record's key, as an event.
@@ -29,7 +29,7 @@ pub(crate) struct Work {
     /// The slot of the generation.
     pub(crate) slot: u32,
     /// The conversation to be judged anew, and what came of it; then on its way to the proven.
-    pub(crate) entry: Unwound,
+    pub(crate) entry: Proven,
     /// The cgroups of a sender that is only described.
     pub(crate) cgroups: [u64; 8],
     /// Where the parser forgets offsets.

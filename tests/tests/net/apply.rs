@@ -267,6 +267,41 @@ fn first_start_keeps_what_was_live_before_it() {
 }
 
 #[test]
+fn conversations_that_open_while_the_agent_starts_live_on() {
+    /// Connections that the echo service serves.
+    const SERVED_MAX: usize = 250;
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let started = AtomicBool::new(false);
+    let (agent, opened) = thread::scope(|scope| {
+        let knock = || {
+            let mut opened = Vec::new();
+            while !started.load(Ordering::Acquire) && opened.len() < SERVED_MAX {
+                let family = BOTH[opened.len() % 2];
+                let from = SocketAddr::new(Party::Stranger.address(family), 0);
+                let to = world.server_address(Party::Stranger, family, POSTGRES);
+                let brief = Duration::from_millis(100);
+                match tcp_open(world.host(Party::Stranger), from, to, brief) {
+                    Ok(stream) => opened.push(stream),
+                    // From here on they are denied.
+                    Err(_) => break,
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened
+        };
+        let knocking = scope.spawn(knock);
+        let agent = Agent::builder(world.server()).policy(&policy("enforced", OFFICE)).start();
+        started.store(true, Ordering::Release);
+        (agent, knocking.join().expect("it knocks"))
+    });
+    assert!(opened.len() > 20, "{} opened while the agent started", opened.len());
+    let lost = opened.iter().filter(|stream| !still_echoes(stream)).count();
+    assert_eq!(lost, 0, "of {}:\n{}", opened.len(), agent.stderr());
+    assert_eq!(flows(&agent, "kept").len(), opened.len());
+}
+
+#[test]
 fn idle_conversation_is_kept_and_can_be_cut_before_it_speaks_again() {
     let world = world();
     let _postgres = service::tcp(world.server(), POSTGRES);

@@ -137,3 +137,56 @@ fn tun_device_is_judged_without_a_link_header() {
         }
     }
 }
+
+#[test]
+fn conversation_over_a_tun_device_that_was_live_before_is_kept() {
+    let world = World::builder().clients(&[]).build();
+    let server = world.server();
+    let _postgres = service::tcp(server, SERVICE);
+    let mut tun = Tun::new(server, "tun0");
+    address_late(server, "tun0");
+    server.ip("route replace 198.51.100.0/24 dev tun0\nroute replace 2001:db8:5::/64 dev tun0");
+    let port = 40002;
+    let mut next_of_server = Vec::new();
+    for family in BOTH {
+        let ip = || family.ip(Party::Stranger, (LATE[0], LATE[1]));
+        tun.send(ip() / tcp(port, SERVICE).syn().seq(1000));
+        let syn_ack = tun.next(Duration::from_secs(1), |packet| is_tcp(packet, family, SYN_ACK));
+        let theirs = sequence(&syn_ack.expect("nobody is there to refuse"), family) + 1;
+        tun.send(ip() / tcp(port, SERVICE).ack().seq(1001).ack_number(theirs));
+        next_of_server.push(theirs);
+    }
+    let agent = Agent::builder(server).interfaces(&["up0", "tun*"]).policy(POLICY).start();
+    for (family, theirs) in BOTH.into_iter().zip(next_of_server) {
+        let ip = family.ip(Party::Stranger, (LATE[0], LATE[1]));
+        let hello = tcp(port, SERVICE).ack().psh().seq(1001).ack_number(theirs);
+        tun.send(ip / hello / "hello");
+        let is_echo = |packet: &[u8]| is_tcp(packet, family, PSH_ACK) && packet.ends_with(b"hello");
+        let echo = tun.next(Duration::from_secs(1), is_echo);
+        assert!(echo.is_some(), "{family:?} is cut");
+        // Who comes now is refused.
+        let ip = family.ip(Party::Stranger, (LATE[0], LATE[1]));
+        tun.send(ip / tcp(port + 1, SERVICE).syn());
+        let is_answer = |packet: &[u8]| is_tcp(packet, family, SYN_ACK);
+        assert!(tun.next(Duration::from_millis(300), is_answer).is_none());
+    }
+    let flows: Value = serde_json::from_str(&agent.nsp_ok(&["flows", "--json"])).expect("JSON");
+    let kept = flows.as_array().expect("a list").iter().filter(|flow| flow["state"] == "kept");
+    assert_eq!(kept.count(), 2, "{flows:#}");
+}
+
+const SYN_ACK: u8 = 0x12;
+const PSH_ACK: u8 = 0x18;
+
+/// Whether a packet without a link header is a TCP segment of [`SERVICE`] with these flags.
+fn is_tcp(packet: &[u8], family: Family, flags: u8) -> bool {
+    let at = family.header_length();
+    packet[0] >> 4 == if family == Family::V4 { 4 } else { 6 }
+        && packet.get(at..at + 2) == Some(&SERVICE.to_be_bytes())
+        && packet.get(at + 13) == Some(&flags)
+}
+
+fn sequence(packet: &[u8], family: Family) -> u32 {
+    let at = family.header_length() + 4;
+    u32::from_be_bytes(packet[at..at + 4].try_into().expect("four bytes"))
+}

@@ -3,7 +3,7 @@
 use nsp_tests::{
     agent::Agent,
     netns::World,
-    packet::{BOTH, Party},
+    packet::{BOTH, Party, eth, raw},
     sockets::Outcome,
 };
 use serde_json::json;
@@ -79,5 +79,42 @@ fn every_mode_gives_the_same_verdicts() {
             assert_denied(service::connect_out(&world, Party::Stranger, family, SERVICE));
         }
         seen::settle(&agent);
+    }
+}
+
+#[test]
+fn tail_without_a_head_is_dropped_where_an_enforced_resource_may_be_meant() {
+    const CLOSED: (&str, &str) = ("192.0.2.1", "2001:db8:1::1");
+    const OTHER: (&str, &str) = ("192.0.2.77", "2001:db8:1::77");
+    let policy = |place: &str| {
+        format!(
+            "[perimeter]\nname = \"payments\"\n[profile.p]\n[resource.v4]\n{}\nprofile = \"p\"\n\
+             access_mode = \"enforced\"\n[resource.v6]\n{}\nprofile = \"p\"\n\
+             access_mode = \"enforced\"\n",
+            place.replace("ADDRESS", CLOSED.0),
+            place.replace("ADDRESS", CLOSED.1).replace("5432", "5433"),
+        )
+    };
+    let world = World::builder().clients(&[Party::Stranger]).build();
+    let wire = world.wire();
+    for (place, at_other) in [
+        ("address = \"ADDRESS\"", "allow"),
+        ("address = \"ADDRESS\"\nports = [\"5432/tcp\"]", "allow"),
+        // These may listen at any address.
+        ("ports = [\"5432/tcp\"]", "deny"),
+    ] {
+        let agent = Agent::builder(world.server()).policy(&policy(place)).start();
+        let (mut allowed, mut denied) = (0, 0);
+        for family in BOTH {
+            for (to, verdict) in [(CLOSED, "deny"), (OTHER, at_other)] {
+                let ip = family.ip(Party::Stranger, to).fragment(7, 48, true);
+                wire.send(eth() / ip / raw(17, [0; 32]));
+                *(if verdict == "deny" { &mut denied } else { &mut allowed }) += 1;
+            }
+        }
+        let wanted = ["allow", "deny"].map(|verdict| {
+            seen::packets(&agent, "fragment without a judged head", "Inbound", verdict)
+        });
+        assert_eq!(wanted, [allowed, denied], "{place}");
     }
 }

@@ -27,8 +27,8 @@ fn with_room_for(flows: u32, policy: &str) -> Lab {
     lab
 }
 
-fn run(lab: &Lab, program: &str, frame: Packet) -> u32 {
-    lab.datapath.run(program, &frame.bytes(), DEVICE).expect("it runs")
+fn run(lab: &Lab, program: &str, frame: impl Into<Packet>) -> u32 {
+    lab.datapath.run(program, &frame.into().bytes(), DEVICE).expect("it runs")
 }
 
 /// A question to the time server at `peer`, and its answer: a proven conversation.
@@ -86,7 +86,7 @@ fn conversation_ends_by_its_own_timer_and_gives_its_place_back() {
         let idle = (timeout - left).as_nanos() as u64;
         let seen_ns = entry.flow.seen_ns.checked_sub(idle).expect("up for three minutes");
         let flow = Flow { seen_ns, ..entry.flow };
-        assert!(lab.datapath.keep_flow(&entry.key, &flow).expect("it runs"));
+        lab.datapath.keep_flow(&entry.key, &flow).expect("there is room");
     }
     assert_eq!(proven(&lab).len(), 8);
     thread::sleep(left * 3);
@@ -104,7 +104,7 @@ fn timer_waits_on_for_a_conversation_that_has_spoken() {
     let idle = (timeout - Duration::from_millis(300)).as_nanos() as u64;
     let seen_ns = entry.flow.seen_ns.checked_sub(idle).expect("up for three minutes");
     let flow = Flow { seen_ns, ..entry.flow };
-    assert!(lab.datapath.keep_flow(&entry.key, &flow).expect("it runs"));
+    lab.datapath.keep_flow(&entry.key, &flow).expect("there is room");
     talk(&lab, office(1), 1000);
     thread::sleep(Duration::from_millis(900));
     assert_eq!(proven(&lab).len(), 1);

@@ -65,21 +65,11 @@ pub(super) fn policy(found: &Found) -> String {
 }
 
 fn cloud(text: &mut String, platform: Platform) {
-    let advice = match platform {
-        Platform::Azure => {
-            "its health probes come from 168.63.129.16, and its agent talks to it: allow both before \
-             you enforce"
-        }
-        Platform::Aws => {
-            "nothing of it needs a rule; the metadata service is `metadata` of a profile"
-        }
-        Platform::Gcp => {
-            "health checks of its load balancers come from 35.191.0.0/16 and 130.211.0.0/22: allow \
-             them before you enforce"
-        }
-        Platform::None => return,
-    };
-    comment(text, &format!("this is a machine of {platform}: {advice}"));
+    if platform != Platform::None {
+        let known = "its metadata service, agents and health probes need no rule; a profile with \
+                     metadata = \"deny\" does without them";
+        comment(text, &format!("this is a machine of {platform}: {known}"));
+    }
 }
 
 /// The resources of parts of the host, as they are written one after the other.

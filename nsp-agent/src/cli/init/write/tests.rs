@@ -128,7 +128,7 @@ fn everything_that_was_found_is_in_the_policy() {
     for line in [
         "# interface eth0 will be judged: it has the default route\n",
         "# resolvers of this host, trusted for DNS: 192.0.2.53\n",
-        "# this is a machine of Azure: its health probes come from 168.63.129.16,",
+        "# this is a machine of Azure: its metadata service, agents and health probes",
         "leads to 172.17.0.2:80, [fd00:17::2]:80\n",
         "# The time servers, from /etc/chrony/chrony.conf.\n",
         "# WireGuard (wg0): where its peers are now.\n",

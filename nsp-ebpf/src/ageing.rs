@@ -1,0 +1,120 @@
+//! Takes out conversations that are over, by a timer of the kernel: also when the agent is dead.
+//!
+//! The timer goes off ten times a second and looks at the next part of the places of proven
+//! conversations, so that all are seen in half a minute and no processor is held up. One timer for
+//! all, made when the programs are loaded: one for each conversation would have to be allocated when
+//! a packet proves it, and the kernel refuses a good part of such allocations (6.18,
+//! `kmalloc_nolock`).
+
+use aya_ebpf::{
+    Global, bindings,
+    btf_maps::Array,
+    cty::c_void,
+    helpers::{bpf_ktime_get_coarse_ns, generated},
+    macros::btf_map,
+};
+
+use crate::maps;
+
+/// Places of the table of IPv4. The agent sets it with the size of the maps.
+#[unsafe(no_mangle)]
+static PLACES_COUNT_V4: Global<u32> = Global::new(262_144);
+#[unsafe(no_mangle)]
+static PLACES_COUNT_V6: Global<u32> = Global::new(65_536);
+
+const TICK_NS: u64 = 100_000_000;
+/// All places are seen in so many ticks, larger tables' in more than a few at a time.
+const TICKS_A_ROUND: u32 = 300;
+const PLACES_A_TICK_MIN: u32 = 64;
+
+/// The timer, and where it goes on.
+#[repr(C)]
+struct Clock {
+    timer: bindings::bpf_timer,
+    next_v4: u32,
+    next_v6: u32,
+}
+
+#[btf_map]
+static CLOCK: Array<Clock, 1> = Array::new();
+
+const CLOCK_MONOTONIC: u64 = 1;
+/// `-EINVAL`
+const INVALID: i32 = -22;
+
+/// What a walk over a part of the places needs.
+#[repr(C)]
+struct Walk {
+    first: u32,
+    count: u32,
+    now_ns: u64,
+}
+
+/// Frees all places and starts the timer; to be called until it answers zero, and then no more.
+/// Answers the kernel's error number when it has no memory for the timer now.
+#[inline(always)]
+pub(crate) fn begin() -> i32 {
+    let Some(clock) = CLOCK.get_ptr_mut(0) else { return INVALID };
+    // SAFETY: a map value, not null; the kernel checks the rest itself.
+    unsafe {
+        let timer = &raw mut (*clock).timer;
+        let map = (&raw const CLOCK).cast_mut().cast();
+        let mut error = generated::bpf_timer_init(timer, map, CLOCK_MONOTONIC);
+        if error == 0 {
+            let nothing = core::ptr::null_mut();
+            generated::bpf_loop(PLACES_COUNT_V4.load(), open_v4 as *mut c_void, nothing, 0);
+            generated::bpf_loop(PLACES_COUNT_V6.load(), open_v6 as *mut c_void, nothing, 0);
+            error = generated::bpf_timer_set_callback(timer, tick as *mut c_void);
+        }
+        if error == 0 {
+            error = generated::bpf_timer_start(timer, TICK_NS, 0);
+        }
+        error as i32
+    }
+}
+
+extern "C" fn open_v4(index: u32, _nothing: *mut c_void) -> i64 {
+    maps::open_place_v4(index);
+    0
+}
+
+extern "C" fn open_v6(index: u32, _nothing: *mut c_void) -> i64 {
+    maps::open_place_v6(index);
+    0
+}
+
+extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: *mut Clock) -> i64 {
+    // SAFETY: the kernel calls with the map's one value, and never twice at once.
+    unsafe {
+        (*clock).next_v4 = walk((*clock).next_v4, PLACES_COUNT_V4.load(), look_v4 as *mut c_void);
+        (*clock).next_v6 = walk((*clock).next_v6, PLACES_COUNT_V6.load(), look_v6 as *mut c_void);
+        let _started = generated::bpf_timer_start(&raw mut (*clock).timer, TICK_NS, 0);
+    }
+    0
+}
+
+/// Looks at the next part of `count` places; answers where to go on.
+#[inline(always)]
+fn walk(first: u32, count: u32, look: *mut c_void) -> u32 {
+    let part = (count / TICKS_A_ROUND).max(PLACES_A_TICK_MIN);
+    // SAFETY: a helper without arguments; and one that calls `look` with the walk, which lives.
+    unsafe {
+        let mut walk = Walk { first, count, now_ns: bpf_ktime_get_coarse_ns() };
+        generated::bpf_loop(part, look, (&raw mut walk).cast(), 0);
+    }
+    (first + part) % count.max(1)
+}
+
+extern "C" fn look_v4(index: u32, walk: *mut Walk) -> i64 {
+    // SAFETY: the walk that was given to bpf_loop.
+    let Walk { first, count, now_ns } = unsafe { &*walk };
+    maps::age_v4((first + index) % (*count).max(1), *now_ns);
+    0
+}
+
+extern "C" fn look_v6(index: u32, walk: *mut Walk) -> i64 {
+    // SAFETY: as above.
+    let Walk { first, count, now_ns } = unsafe { &*walk };
+    maps::age_v6((first + index) % (*count).max(1), *now_ns);
+    0
+}
