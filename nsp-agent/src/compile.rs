@@ -12,16 +12,17 @@
 pub mod identities;
 pub mod limits;
 mod matrix;
+mod names;
 pub mod oracle;
 mod ports;
 mod sweep;
-
-use std::collections::HashSet;
 
 use ipnet::IpNet;
 use nsp_common::{
     class::{Cell, Class, PortEntry, flags as class_flags},
     generation::{Association, Generation, PublicAccess, association, flags},
+    learned::Unit,
+    name::NameKey,
     verdict::Direction,
 };
 
@@ -63,9 +64,11 @@ pub struct Compiled {
     pub rules: Vec<u32>,
     /// Classes of names by identity.
     pub names: Vec<u32>,
+    /// Keys of names, and what addresses are held by that are learned for them.
+    pub name_units: Vec<(NameKey, Unit)>,
     /// Address classes by prefix: a prefix stands for what no longer one covers.
     pub prefixes: Vec<(IpNet, u32)>,
-    /// The names to resolve, with their identities.
+    /// The names of outbound rules, with their identities.
     pub fqdns: Vec<(u32, Fqdn)>,
     /// The resources, with their associations' identities.
     pub resources: Vec<BoundResource>,
@@ -117,20 +120,8 @@ pub fn compile(policy: &Policy, identities: &mut Identities) -> Result<Compiled,
     let prefix_count = pairs.len();
     let prefixes = sweep.prefixes(pairs);
 
-    let mut fqdns: Vec<(u32, Fqdn)> = Vec::new();
-    let mut names: Vec<u32> = Vec::new();
-    let mut listed = HashSet::new();
-    for (index, rule) in rules.iter().enumerate() {
-        for fqdn in rule.fqdns {
-            let identity = identities.name(fqdn.as_str());
-            names.resize(names.len().max(identity as usize + 1), 0);
-            let held = names[identity as usize];
-            names[identity as usize] = sweep.extend(held, &[index as u32 + 1]);
-            if listed.insert(identity) {
-                fqdns.push((identity, fqdn.clone()));
-            }
-        }
-    }
+    let names::Names { classes: name_classes, fqdns, units } =
+        names::compile(&rules, identities, &mut sweep);
 
     let none = matrix::RuleOf { lane: 0, ports: &PortSet::Any };
     let rules_by_number: Vec<matrix::RuleOf<'_>> = std::iter::once(none)
@@ -154,14 +145,15 @@ pub fn compile(policy: &Policy, identities: &mut Identities) -> Result<Compiled,
         cells: matrix.cells,
         rows: matrix.rows,
         rules: rule_identities,
-        names,
+        names: name_classes,
+        name_units: units,
         prefixes,
         fqdns,
         resources: Vec::new(),
         sizes: Sizes::default(),
     };
     if !compiled.fqdns.is_empty() {
-        compiled.header.flags |= flags::BY_NAME;
+        compiled.header.flags |= flags::BY_NAME | flags::BY_DNS;
     }
     associate(policy, identities, &mut compiled);
     compiled.sizes = Sizes::of(&compiled, prefix_count, port_classes.count());

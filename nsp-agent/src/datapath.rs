@@ -9,6 +9,7 @@
 pub mod attach;
 mod dry_run;
 mod flows;
+mod learned;
 mod live;
 mod mapped;
 mod object;
@@ -114,6 +115,7 @@ pub struct Datapath {
     live: live::LiveTables,
     records: read::RecordTables,
     flows: flows::FlowTables,
+    learned: learned::LearnedTables,
     counters: read::CounterTable,
     /// The slot in force and the number of its generation.
     current: Option<(u32, u32)>,
@@ -149,6 +151,7 @@ impl Datapath {
             live: live::LiveTables::new(&mut ebpf)?,
             records: read::RecordTables::new(&mut ebpf)?,
             flows: flows::FlowTables::new(&mut ebpf)?,
+            learned: learned::LearnedTables::new(&mut ebpf)?,
             counters: read::CounterTable::new(&mut ebpf)?,
             ebpf,
             capacities,

@@ -115,6 +115,39 @@ impl Address {
         }
     }
 
+    /// An address that is nobody's in particular, or only this host's or link's: unspecified, loopback,
+    /// link-local, multicast, 0/8 and 240/4, site-local, and in IPv6 the mapped and compatible ones.
+    #[inline(always)]
+    pub fn is_special(&self, family: Family) -> bool {
+        self.is_martian_source(family)
+            || self.is_unspecified(family)
+            || match family {
+                Family::V4 => matches!(self.v4_octets(), [169, 254, ..]),
+                Family::V6 => {
+                    self.is_v6_link_local() || self.octets[0] == 0xfe || self.is_v4_compatible()
+                }
+            }
+    }
+
+    /// Whether it is in ::/96, which once stood for IPv4 addresses (RFC 4291 2.5.5.1).
+    #[inline(always)]
+    const fn is_v4_compatible(&self) -> bool {
+        self.is_v4_compatible_head() && self.octets[10] == 0 && self.octets[11] == 0
+    }
+
+    /// The IPv4 address that an IPv6 one leads to: NAT64 (64:ff9b::/96, RFC 6052; 64:ff9b:1::/48, RFC
+    /// 8215), 6to4 (2002::/16, RFC 3056). Teredo (2001::/32) hides its address, inverted, too.
+    #[inline(always)]
+    pub fn embedded(&self) -> Option<Self> {
+        let o = &self.octets;
+        match (o[0], o[1], o[2], o[3]) {
+            (0x00, 0x64, 0xff, 0x9b) => Some(Self::v4(self.v4_octets())),
+            (0x20, 0x02, ..) => Some(Self::v4([o[2], o[3], o[4], o[5]])),
+            (0x20, 0x01, 0, 0) => Some(Self::v4([!o[12], !o[13], !o[14], !o[15]])),
+            _ => None,
+        }
+    }
+
     /// The metadata service of the large clouds: 169.254.169.254, fd00:ec2::254.
     #[inline(always)]
     pub fn is_metadata(&self, family: Family) -> bool {

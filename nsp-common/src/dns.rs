@@ -20,7 +20,7 @@ pub const MESSAGE_MAX: usize = 2048;
 /// it could take fifty thousand.
 pub const STEPS_MAX: u32 = 8192;
 /// Names in a chain of CNAMEs, the asked one included.
-pub const CHAIN_MAX: usize = 12;
+pub const CHAIN_MAX: usize = 16;
 /// Addresses of one answer.
 pub const ADDRESSES_MAX: usize = 64;
 /// Pointers in one name.

@@ -3,7 +3,7 @@
 use crate::{
     decision::Decision,
     packet::Packet,
-    verdict::{Category, Direction, Reason, Verdict},
+    verdict::{Category, Direction, Lesson, Reason, Verdict},
 };
 
 /// One counter.
@@ -17,7 +17,8 @@ pub struct Counter {
 }
 
 /// Entries of the per-processor counter array.
-pub const COUNTERS: u32 = Reason::ROOM as u32 * 4 + Category::ALL.len() as u32 + LOSSES;
+pub const COUNTERS: u32 =
+    Reason::ROOM as u32 * 4 + Category::ALL.len() as u32 + LOSSES + Lesson::ALL.len() as u32;
 
 /// Places where something can be lost, after the reasons and categories.
 pub const LOSSES: u32 = 4;
@@ -34,6 +35,12 @@ pub enum Loss {
     Flow = 2,
     /// A fragment head that could not be remembered.
     Fragment = 3,
+}
+
+/// Index of the counter of what became of DNS answers and of the addresses in them.
+#[inline(always)]
+pub const fn lesson_counter(lesson: Lesson) -> u32 {
+    Reason::ROOM as u32 * 4 + Category::ALL.len() as u32 + LOSSES + lesson as u32
 }
 
 /// Index of the counter of one (reason, direction, verdict).

@@ -13,8 +13,6 @@ pub struct Question {
     pub cgroups: [u64; 8],
     /// The packet as the parser would have left it.
     pub packet: Packet,
-    /// Zero.
-    pub _pad: [u8; 4],
 }
 
 /// What was decided, in numbers.

@@ -28,6 +28,8 @@ pub mod flags {
     pub const BY_NAME: u32 = 1 << 5;
     /// `forwarded = "pass"`.
     pub const PASS_FORWARDED: u32 = 1 << 6;
+    /// There are names that DNS answers are looked through for.
+    pub const BY_DNS: u32 = 1 << 9;
     /// An association that any local address and device may concern is enforced inbound.
     pub const ENFORCED_INBOUND_ANYWHERE: u32 = 1 << 7;
     /// An association that any local address and device may concern is enforced outbound.

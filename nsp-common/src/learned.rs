@@ -1,4 +1,10 @@
-//! Addresses learned for names: which names, and until when.
+//! Addresses learned for names: which names, and until when; and the questions they answer.
+//!
+//! What is learned is held by *unit*: the identity of an exact name or of a wildcard, which outlives
+//! generations. Each unit has a quota of addresses, kept by a ring: a new address takes the next
+//! place, and where somebody has it whose time is not over, the one after that.
+
+use crate::{address::Address, flow_key::FlowKey};
 
 /// Names that one address can stand for at a time. Shared hosting puts thousands of names on an
 /// address; those a policy lists are few.
@@ -30,5 +36,98 @@ impl LearnedName {
     }
 }
 
+/// Addresses that an exact name may have.
+pub const QUOTA_EXACT: u32 = 256;
+/// Addresses that all names below a wildcard may have.
+pub const QUOTA_BELOW: u32 = 32768;
+/// Shortest time an address is learned for: a program needs a moment between asking and connecting.
+pub const TTL_S_MIN: u32 = 5;
+/// Longest time an address is learned for.
+pub const TTL_S_MAX: u32 = 24 * 3600;
+/// How long past its time an address may open conversations, for programs that cache longer than they
+/// should.
+pub const GRACE_S: u32 = 120;
+/// How long a question waits for its answer.
+pub const PATIENCE_S: u64 = 30;
+
+/// Value of the table of names: what a name, or all below one, is held by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Unit {
+    /// The identity; zero where no rule is meant.
+    pub name: u32,
+    /// [`QUOTA_EXACT`] or [`QUOTA_BELOW`].
+    pub quota: u32,
+}
+
+/// Key of a question that was sent: from where to whom, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct QuestionKey {
+    /// The conversation with the resolver.
+    pub flow: FlowKey,
+    /// The transaction id.
+    pub id: u16,
+    /// Zero.
+    pub _pad: u16,
+}
+
+/// A question that was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Asked {
+    /// Hash of the name, as [`crate::dns::Walk::question_hash`].
+    pub hash: u64,
+    /// When; coarse monotonic ns.
+    pub at_ns: u64,
+    /// What the name is held by.
+    pub unit: Unit,
+    /// The type that was asked for.
+    pub kind: u16,
+    /// The link group it left by.
+    pub group: u8,
+    /// Zero.
+    pub _pad: [u8; 5],
+}
+
+/// A place in the ring of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct RingKey {
+    /// The unit's identity.
+    pub name: u32,
+    /// Which place.
+    pub index: u32,
+}
+
+/// Who has a place in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RingEntry {
+    /// The address.
+    pub address: Address,
+    /// [`crate::address::Family`] as a number.
+    pub family: u32,
+}
+
+/// When an address learned now is over for new conversations, in seconds of the coarse monotonic
+/// clock.
+#[inline(always)]
+pub const fn expires_s(ttl_s: u32, now_ns: u64) -> u32 {
+    let held = if ttl_s < TTL_S_MIN {
+        TTL_S_MIN
+    } else if ttl_s > TTL_S_MAX {
+        TTL_S_MAX
+    } else {
+        ttl_s
+    };
+    (now_ns / 1_000_000_000) as u32 + held + GRACE_S
+}
+
+crate::shared!(Unit, 8);
+crate::shared!(QuestionKey, 44);
+crate::shared!(Asked, 32);
+crate::shared!(RingKey, 8);
+crate::shared!(RingEntry, 20);
 crate::shared!(LearnedName, 8);
 crate::shared!(Learned, 64);

@@ -19,6 +19,8 @@ pub struct Link {
 pub mod endpoint {
     /// A resolver that this host trusts.
     pub const RESOLVER: u32 = 1 << 0;
+    /// This host's own: no name may stand for it.
+    pub const OWN: u32 = 1 << 1;
 }
 
 crate::shared!(Link, 4);

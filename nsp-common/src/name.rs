@@ -12,7 +12,7 @@ pub const KEY_LEN: usize = 256;
 
 /// The key of a name that is written from its end: a name on the wire begins with its lowest label.
 ///
-/// The key lies at [`BackwardKey::start`], with four bytes of room for the length of its prefix
+/// The key lies where [`crate::dns::Walk::key_start`] says, with four bytes of room for the length of its prefix
 /// before it and as many bytes behind it as the kernel reads.
 #[repr(C)]
 pub struct BackwardKey {

@@ -1,7 +1,11 @@
-//! What the agent has the programs do to conversations: these are written by programs only, so that
+//! What the agent has the programs do to conversations and learned addresses: these are written by programs only, so that
 //! no update from outside undoes what a packet does at the same time.
 
-use crate::flow::{Flow, FlowKey};
+use crate::{
+    address::Address,
+    flow::{Flow, FlowKey},
+    learned::Unit,
+};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,35 @@ pub struct Order {
     pub _pad: u32,
 }
 
+/// What is to be done about an address of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Teach {
+    /// Learn it, or prolong it.
+    Learn = 1,
+    /// It stands for the name no more.
+    Forget = 2,
+    /// Take it out, if the time of all its names is over.
+    Sweep = 3,
+}
+
+/// An order about an address, as the bytes of a test run of `nsp_teach`. The answer is
+/// [`crate::verdict::Lesson`] as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Teaching {
+    /// The address.
+    pub address: Address,
+    /// [`crate::address::Family`] as a number.
+    pub family: u32,
+    /// What the name is held by.
+    pub unit: Unit,
+    /// When it is over for new conversations, seconds of the coarse monotonic clock.
+    pub expires_s: u32,
+    /// [`Teach`] as a number.
+    pub action: u32,
+}
+
 /// The program's answers. A negative one is the kernel's error number.
 pub mod outcome {
     /// It is done.
@@ -40,3 +73,4 @@ pub mod outcome {
 }
 
 crate::shared!(Order, 104);
+crate::shared!(Teaching, 36);

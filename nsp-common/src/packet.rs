@@ -47,6 +47,8 @@ pub struct Packet {
     pub ifindex: u32,
     /// Identification of a fragmented datagram.
     pub fragment_id: u32,
+    /// Where the payload of UDP begins in the frame; zero when it is something else.
+    pub payload: u32,
     /// Bits of [`flags`].
     pub flags: u16,
     /// TCP flags.
@@ -63,7 +65,7 @@ pub struct Packet {
     pub flaw: u8,
 }
 
-crate::shared!(Packet, 100);
+crate::shared!(Packet, 104);
 
 impl Packet {
     /// A packet of which nothing is known.
@@ -73,6 +75,7 @@ impl Packet {
         length: 0,
         ifindex: 0,
         fragment_id: 0,
+        payload: 0,
         flags: 0,
         tcp_flags: 0,
         icmp_type: 0,

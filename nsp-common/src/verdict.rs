@@ -223,6 +223,34 @@ numbered! {
     }
 }
 
+numbered! {
+    /// What became of a DNS answer, or of an address in one.
+    Lesson {
+        /// An address was learned, or its time prolonged.
+        Learned = 0 "learned",
+        /// A question about a name of the policy was sent.
+        Asked = 1 "asked",
+        /// An answer that comes too late, or together with another one.
+        Late = 2 "late answer",
+        /// Its question is another, or it came by another link.
+        Mismatched = 3 "answer to another question",
+        /// It did not fit and was cut off: the agent asks again by itself.
+        Truncated = 4 "truncated answer",
+        /// It is no message, or larger than is read.
+        Malformed = 5 "malformed or too large",
+        /// It says that there is no such name, or that something failed.
+        Negative = 6 "no such name or failure",
+        /// A private, special or own address, which no name may stand for.
+        Forbidden = 7 "forbidden address",
+        /// The name has as many live addresses as it may.
+        OverQuota = 8 "over the name's quota",
+        /// The address has as many live names as it may, or the table is full.
+        NoRoom = 9 "no room",
+        /// An answer to no open question about a name of the policy: most are about others.
+        Unasked = 10 "answer to no question about a listed name",
+    }
+}
+
 impl Category {
     /// The category of a decision, from what it says.
     #[inline(always)]

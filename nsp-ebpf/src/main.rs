@@ -12,6 +12,7 @@ mod ageing;
 mod atomic;
 mod barrier;
 mod count;
+mod dns;
 mod explain;
 mod flow;
 mod judge;
@@ -21,6 +22,7 @@ mod packet;
 mod report;
 mod tables;
 mod tc;
+mod teach;
 mod xdp;
 
 #[panic_handler]

@@ -5,6 +5,7 @@
 
 mod flows;
 mod host;
+mod names;
 mod policy;
 mod proven;
 mod records;
@@ -12,6 +13,7 @@ mod work;
 
 pub(crate) use flows::*;
 pub(crate) use host::*;
+pub(crate) use names::*;
 pub(crate) use policy::*;
 pub(crate) use proven::*;
 pub(crate) use records::*;

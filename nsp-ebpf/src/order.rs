@@ -1,15 +1,18 @@
-//! The entry point for the agent's orders: conversations that were live before, those to be cut, and
-//! the clock.
+//! The entry points for the agent's orders: conversations that were live before, those to be cut, the
+//! clock; and addresses that the agent has resolved itself.
 //!
-//! Run by `BPF_PROG_TEST_RUN` with an [`Order`] as the packet's bytes; its result is the answer.
+//! Run by `BPF_PROG_TEST_RUN` with an [`Order`] or a [`Teaching`] as the packet's bytes; the result is
+//! the answer.
 
-use aya_ebpf::{macros::classifier, programs::TcContext};
+use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, macros::classifier, programs::TcContext};
 use nsp_common::{
+    address::Family,
     flow::{Flow, FlowKey, Proven, standing},
-    order::{Action, Order, outcome},
+    order::{Action, Order, Teach, Teaching, outcome},
+    verdict::Lesson,
 };
 
-use crate::{ageing, maps};
+use crate::{ageing, maps, teach};
 
 /// Carries an order out.
 #[classifier]
@@ -47,4 +50,28 @@ fn cut(key: &FlowKey) -> i32 {
     // is the last to pass.
     unsafe { (*found.flow).standing |= standing::CUT };
     outcome::DONE
+}
+
+/// Learns or forgets an address for the agent.
+#[classifier]
+fn nsp_teach(context: TcContext) -> i32 {
+    let start = context.data();
+    if start + size_of::<Teaching>() > context.data_end() {
+        return Lesson::Malformed as i32;
+    }
+    // SAFETY: as above; read without asking for alignment.
+    let teaching = unsafe { (start as *const Teaching).read_unaligned() };
+    let Teaching { address, family, unit, expires_s, action } = teaching;
+    let family = if family == Family::V4 as u32 { Family::V4 } else { Family::V6 };
+    // SAFETY: a helper without arguments.
+    let now_s = (unsafe { bpf_ktime_get_coarse_ns() } / 1_000_000_000) as u32;
+    if action == Teach::Learn as u32 {
+        return teach::teach(&address, family, unit, expires_s, now_s) as i32;
+    }
+    if action == Teach::Forget as u32 {
+        teach::forget(&address, family, unit.name);
+    } else {
+        teach::sweep(&address, family, now_s);
+    }
+    Lesson::Learned as i32
 }

@@ -13,6 +13,7 @@ use nsp_common::{
 };
 
 use crate::{
+    dns::{self, Buffer},
     judge,
     maps::{self, Hook},
     packet::Linear,
@@ -25,28 +26,36 @@ const HEADERS: u32 = 256;
 #[classifier]
 fn nsp_ingress(context: TcContext) -> i32 {
     nsp_parse_ingress(context.skb.skb);
-    action(judge::inbound(Hook::Ingress))
+    let verdict = judge::inbound(Hook::Ingress);
+    nsp_hear_skb(context.skb.skb);
+    action(verdict)
 }
 
 /// TC egress on an Ethernet device.
 #[classifier]
 fn nsp_egress(context: TcContext) -> i32 {
     nsp_parse_egress(context.skb.skb);
-    action(judge::outbound(context.skb.skb, Hook::Egress))
+    let verdict = judge::outbound(context.skb.skb, Hook::Egress);
+    nsp_ask_skb(context.skb.skb);
+    action(verdict)
 }
 
 /// TC ingress on a device without link header.
 #[classifier]
 fn nsp_ingress_bare(context: TcContext) -> i32 {
     nsp_parse_ingress_bare(context.skb.skb);
-    action(judge::inbound(Hook::Ingress))
+    let verdict = judge::inbound(Hook::Ingress);
+    nsp_hear_skb(context.skb.skb);
+    action(verdict)
 }
 
 /// TC egress on a device without link header.
 #[classifier]
 fn nsp_egress_bare(context: TcContext) -> i32 {
     nsp_parse_egress_bare(context.skb.skb);
-    action(judge::outbound(context.skb.skb, Hook::Egress))
+    let verdict = judge::outbound(context.skb.skb, Hook::Egress);
+    nsp_ask_skb(context.skb.skb);
+    action(verdict)
 }
 
 /// Pass is "let the next one decide", never `TC_ACT_OK`, which would end the chain.
@@ -56,6 +65,28 @@ fn action(verdict: Verdict) -> i32 {
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,
     }
+}
+
+/// Learns from a packet that came in, if it is an answer that does teach.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_hear_skb(skb: *mut __sk_buff) -> u32 {
+    let hook = Hook::Ingress as u32;
+    if maps::work(hook).is_some_and(|work| dns::concerns(work)) {
+        dns::hear(hook, &Buffer(skb));
+    }
+    0
+}
+
+/// Remembers the question that a packet asks, if it does and its answer will teach.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_ask_skb(skb: *mut __sk_buff) -> u32 {
+    let hook = Hook::Egress as u32;
+    if maps::work(hook).is_some_and(|work| dns::concerns(work)) {
+        dns::ask(hook, &Buffer(skb));
+    }
+    0
 }
 
 /// A parser of its own for each program: the verifier checks it once, by itself, and its stack is

@@ -14,6 +14,7 @@ use nsp_common::{
 };
 
 use crate::{
+    dns::{self, Frame},
     judge,
     maps::{self, Hook},
     packet::Linear,
@@ -24,7 +25,10 @@ use crate::{
 fn nsp_xdp(context: XdpContext) -> u32 {
     nsp_parse_xdp(context.ctx);
     match judge::inbound(Hook::Xdp) {
-        Verdict::Pass => XDP_PASS,
+        Verdict::Pass => {
+            nsp_hear_xdp(context.ctx);
+            XDP_PASS
+        }
         Verdict::Drop => XDP_DROP,
     }
 }
@@ -42,5 +46,16 @@ pub(crate) extern "C" fn nsp_parse_xdp(context: *mut xdp_md) -> u32 {
     packet.ifindex = context.ingress_ifindex() as u32;
     let bytes = Linear::new(context.data(), context.data_end(), length, &mut work.cursor);
     packet.parse(&bytes, LinkHeader::Ethernet);
+    0
+}
+
+/// Learns from the packet, if it is an answer that does teach.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_hear_xdp(context: *mut xdp_md) -> u32 {
+    let hook = Hook::Xdp as u32;
+    if maps::work(hook).is_some_and(|work| dns::concerns(work)) {
+        dns::hear(hook, &Frame(context));
+    }
     0
 }

@@ -65,6 +65,11 @@ impl<'a> Oracle<'a> {
 }
 
 impl Oracle<'_> {
+    /// Learns the names of an address.
+    pub fn learn(&mut self, address: Address, learned: Learned) {
+        self.host.learned.insert(address, learned);
+    }
+
     /// The host's part, for another policy.
     pub fn into_host(self) -> HostView {
         self.host

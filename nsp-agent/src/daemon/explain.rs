@@ -37,14 +37,15 @@ impl Agent {
         path: Option<&str>,
     ) -> Result<Value, String> {
         let packet = self.packet(asked, remote)?;
-        let question = Question {
-            cgroups: path.map_or([0; 8], |path| self.ancestors(path)),
-            packet,
-            _pad: [0; 4],
-        };
+        let question =
+            Question { cgroups: path.map_or([0; 8], |path| self.ancestors(path)), packet };
         let kernel = self.datapath.explain(&question).map_err(|error| with_sources(&error))?;
         let sender = path.map_or(0, |path| self.association_of_path(path));
         let mut oracle = self.oracle(sender);
+        let learned = self.datapath.learned_of(remote).map_err(|error| with_sources(&error))?;
+        if let Some(learned) = learned {
+            oracle.learn(Address::from(remote), learned);
+        }
         let number = self.datapath.generation().unwrap_or(0);
         let compiled = Answer::of(&decide(&packet, &mut oracle), number);
         if kernel != compiled {
@@ -163,11 +164,11 @@ impl Agent {
         else {
             return Err(format!("no rule lists the name {name}; ask with an address"));
         };
-        let addresses: Vec<IpAddr> = self
-            .learned
-            .entries()
+        let learned = self.datapath.learned().map_err(|error| with_sources(&error))?;
+        let addresses: Vec<IpAddr> = learned
+            .iter()
             .filter(|(_, learned)| learned.names.iter().any(|entry| entry.name == identity))
-            .map(|(address, _)| address)
+            .map(|(address, _)| *address)
             .collect();
         if addresses.is_empty() {
             return Err(format!("no address is known for {name} yet; see `nsp status`"));
@@ -212,7 +213,7 @@ impl Agent {
         packet.key.remote = Address::v4([127, 0, 0, 1]);
         packet.key.local = Address::v4([192, 0, 2, 1]);
         let ask = |packet| {
-            let question = Question { cgroups: [0; 8], packet, _pad: [0; 4] };
+            let question = Question { cgroups: [0; 8], packet };
             self.datapath.explain(&question).map_err(|error| with_sources(&error))
         };
         let martian = ask(packet)?;

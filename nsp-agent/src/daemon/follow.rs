@@ -22,7 +22,7 @@ use crate::{
         resolvers::{self, ResolverFiles},
         routes, sockets,
     },
-    names::{resolver::Upstreams, task::now_s},
+    names::resolver::Upstreams,
     policy::model::{Process, Selector},
 };
 
@@ -45,6 +45,7 @@ impl Agent {
         self.rebind();
         self.refresh_catalogue();
         self.tell_forbidden();
+        self.set_endpoints();
     }
 
     /// A unit came or went.
@@ -253,8 +254,6 @@ impl Agent {
     pub(super) async fn care(&mut self) {
         self.cares += 1;
         self.watch_policy();
-        let expired = self.learned.expire(now_s());
-        self.write_learned(&expired);
         if self.follows_listeners() {
             match sockets::listeners().await {
                 Ok(listeners) if listeners != self.listeners => {
@@ -264,6 +263,9 @@ impl Agent {
                 Ok(_) => {}
                 Err(error) => self.complain("listeners are not followed", &error),
             }
+        }
+        if self.cares.is_multiple_of(60) && !self.compiled.fqdns.is_empty() {
+            self.sweep_learned();
         }
         if self.cares.is_multiple_of(5) {
             let files = self.resolver_files();

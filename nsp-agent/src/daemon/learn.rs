@@ -1,25 +1,32 @@
 //! Names: the task that resolves them, and the kernel's table of their addresses.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
-use nsp_common::{address::Address, link::endpoint};
+use nsp_common::{
+    address::Address,
+    learned::{QUOTA_EXACT, Unit},
+    link::endpoint,
+    verdict::Lesson,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Options,
-    state::{Agent, private_prefixes},
+    state::{Agent, now_ns, private_prefixes},
 };
 use crate::names::{
     forbidden::Forbidden,
     resolver::{HostResolver, Upstreams},
     schedule::{Batch, NameStatus},
-    table::TableChange,
     task::{self, Inputs},
 };
 
 /// How long `status` waits for the names task.
 const STATUS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long after its end an address is taken out: whoever prolongs it at that moment has long done so.
+const SWEEP_AFTER_S: u32 = 60;
 
 /// The names task's inputs, kept to be changed.
 pub(super) struct NamesHandle {
@@ -60,23 +67,32 @@ impl Agent {
         tokio::time::timeout(STATUS_PATIENCE, asked).await.ok().flatten().unwrap_or_default()
     }
 
-    /// Writes new addresses of names into the kernel's table.
+    /// Teaches the kernel the addresses that the agent resolved itself.
     pub(super) fn learn(&mut self, batch: &Batch) {
-        let changes = self.learned.apply(batch);
-        self.write_learned(&changes);
+        let Batch { updates, removals } = batch;
+        for removal in removals {
+            if let Err(error) = self.datapath.forget(removal.address, removal.name) {
+                return self.complain("an address is not forgotten", &error);
+            }
+        }
+        for update in updates {
+            let unit = Unit { name: update.name, quota: QUOTA_EXACT };
+            let expires_s = u32::try_from(update.expires_s).unwrap_or(u32::MAX);
+            match self.datapath.teach(update.address, unit, expires_s) {
+                Ok(Lesson::Learned) => {}
+                Ok(refused) => {
+                    tracing::warn!(address = %update.address, why = refused.name(), "not learned");
+                }
+                Err(error) => return self.complain("an address is not learned", &error),
+            }
+        }
     }
 
-    pub(super) fn write_learned(&mut self, changes: &[TableChange]) {
-        for change in changes {
-            let written = match change {
-                TableChange::Write { address, learned } => {
-                    self.datapath.set_learned(*address, Some(learned))
-                }
-                TableChange::Delete { address } => self.datapath.set_learned(*address, None),
-            };
-            if let Err(error) = written {
-                self.complain("an address is not learned", &error);
-            }
+    /// Takes out what nobody asks for any more.
+    pub(super) fn sweep_learned(&mut self) {
+        let now_s = (now_ns() / 1_000_000_000) as u32;
+        if let Err(error) = self.datapath.sweep_learned(now_s.saturating_sub(SWEEP_AFTER_S)) {
+            self.complain("learned addresses are not swept", &error);
         }
     }
 
@@ -86,7 +102,14 @@ impl Agent {
         let mut all: Vec<IpAddr> = host.chain(policy).collect();
         all.sort_unstable();
         all.dedup();
-        all.into_iter().map(|address| (Address::from(address), endpoint::RESOLVER)).collect()
+        let mut endpoints: BTreeMap<Address, u32> = BTreeMap::new();
+        for address in all {
+            *endpoints.entry(Address::from(address)).or_default() |= endpoint::RESOLVER;
+        }
+        for own in self.links.iter().flat_map(|link| &link.addresses) {
+            *endpoints.entry(Address::from(own.addr())).or_default() |= endpoint::OWN;
+        }
+        endpoints.into_iter().collect()
     }
 
     pub(super) fn set_endpoints(&mut self) {
@@ -97,7 +120,8 @@ impl Agent {
     }
 
     pub(super) fn tell_names(&mut self) {
-        let fqdns = self.compiled.fqdns.iter();
+        // What is below a wildcard is learned from the host's own questions alone.
+        let fqdns = self.compiled.fqdns.iter().filter(|(_, fqdn)| !fqdn.is_wildcard());
         let names = fqdns.map(|(identity, fqdn)| (*identity, fqdn.to_string())).collect();
         // The task lives as long as the agent.
         let _receivers = self.names.names.send(names);

@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use nsp_common::address::Address;
 use tokio::sync::mpsc;
 
 use super::{
@@ -39,15 +38,12 @@ use crate::{
         routes::{self, RouteEntry},
         sockets::Listener,
     },
-    names::{schedule::Batch, table::LearnedTable},
+    names::schedule::Batch,
     policy::{
         Loaded,
         model::{Guid, Policy},
     },
 };
-
-/// Addresses of one family that the kernel's learned table holds.
-const LEARNED_CAPACITY: usize = 16384;
 
 /// The agent.
 pub(super) struct Agent {
@@ -71,7 +67,6 @@ pub(super) struct Agent {
     pub(super) listeners: Vec<Listener>,
     pub(super) bindings: Bindings,
     pub(super) resolvers: Resolvers,
-    pub(super) learned: LearnedTable,
     pub(super) names: NamesHandle,
     pub(super) writer: Writer,
     pub(super) catalogue: Catalogue,
@@ -122,7 +117,6 @@ impl Agent {
             listeners: Vec::new(),
             bindings: Bindings::default(),
             resolvers: Resolvers::default(),
-            learned: LearnedTable::new(LEARNED_CAPACITY),
             names,
             writer,
             catalogue: Catalogue::default(),
@@ -150,18 +144,15 @@ impl Agent {
         Ok(agent)
     }
 
-    /// The compiled policy and the host, for questions.
+    /// The compiled policy and the host, for questions. No address is learned to it: who asks about one
+    /// puts that in.
     pub(super) fn oracle(&self, sender: u16) -> Oracle<'_> {
         let host = HostView {
             selectors: self.bindings.selectors.iter().copied().collect(),
             listeners: self.bindings.listeners.clone(),
             routes: routes::route_table(&self.routes, &self.groups),
             groups: self.groups.clone(),
-            learned: self
-                .learned
-                .entries()
-                .map(|(address, learned)| (Address::from(address), learned))
-                .collect(),
+            learned: Default::default(),
             endpoints: self.endpoints().into_iter().collect(),
             sender,
             flows: Default::default(),

@@ -1,5 +1,4 @@
-//! Tables that follow the host, not the policy: routes, devices, resolvers, learned addresses; and
-//! the selectors that only the host can resolve.
+//! Tables that follow the host, not the policy: routes, devices, resolvers; and the selectors that only the host can resolve.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -14,9 +13,7 @@ use aya::{
     },
 };
 use ipnet::IpNet;
-use nsp_common::{
-    address::Address, class::port_index, learned::Learned, link::Link, selector::Selector,
-};
+use nsp_common::{address::Address, class::port_index, link::Link, selector::Selector};
 
 use super::{Datapath, DatapathError, take};
 
@@ -25,8 +22,6 @@ pub(super) struct LiveTables {
     selectors: Synced<Selector, u32>,
     endpoints: Synced<Address, u32>,
     links: Synced<u32, Link>,
-    learned_v4: HashMap<MapData, [u8; 4], Learned>,
-    learned_v6: HashMap<MapData, [u8; 16], Learned>,
     routes_v4: LpmTrie<MapData, [u8; 4], [u32; 2]>,
     routes_v6: LpmTrie<MapData, [u8; 16], [u32; 2]>,
     routes: BTreeMap<IpNet, u64>,
@@ -72,8 +67,6 @@ impl LiveTables {
             selectors: Synced::new(ebpf, "SELECTORS")?,
             endpoints: Synced::new(ebpf, "ENDPOINTS")?,
             links: Synced::new(ebpf, "LINKS")?,
-            learned_v4: take(ebpf, "LEARNED_V4")?,
-            learned_v6: take(ebpf, "LEARNED_V6")?,
             routes_v4: take(ebpf, "ROUTES_V4")?,
             routes_v6: take(ebpf, "ROUTES_V6")?,
             routes: BTreeMap::new(),
@@ -170,36 +163,5 @@ impl Datapath {
             live.routes.remove(prefix);
         }
         Ok(())
-    }
-
-    /// Writes the names of one address, or takes it out when there are none.
-    ///
-    /// # Errors
-    /// When the kernel refuses the entry.
-    pub fn set_learned(
-        &mut self,
-        address: std::net::IpAddr,
-        learned: Option<&Learned>,
-    ) -> Result<(), DatapathError> {
-        let live = &mut self.live;
-        let gone = |result| match result {
-            Err(MapError::KeyNotFound) => Ok(()),
-            other => other,
-        };
-        match (address, learned) {
-            (std::net::IpAddr::V4(v4), Some(learned)) => {
-                live.learned_v4.insert(v4.octets(), learned, 0)
-            }
-            (std::net::IpAddr::V4(v4), None) => gone(live.learned_v4.remove(&v4.octets())),
-            (std::net::IpAddr::V6(v6), Some(learned)) => {
-                live.learned_v6.insert(v6.octets(), learned, 0)
-            }
-            (std::net::IpAddr::V6(v6), None) => gone(live.learned_v6.remove(&v6.octets())),
-        }
-        .map_err(|source| DatapathError::Map {
-            operation: "write",
-            map: "LEARNED",
-            source,
-        })
     }
 }

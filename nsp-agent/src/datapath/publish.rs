@@ -13,6 +13,8 @@ use ipnet::IpNet;
 use nsp_common::{
     class::{PortEntry, port_index},
     generation::{ASSOCIATIONS_MAX, Current, Generation, SLOTS},
+    learned::Unit,
+    name::KEY_LEN,
     selector::Selector,
 };
 
@@ -27,23 +29,32 @@ const NO_PREALLOC: u32 = 1;
 
 type TrieV4 = LpmTrie<MapData, [u8; 4], u32>;
 type TrieV6 = LpmTrie<MapData, [u8; 16], u32>;
+/// The value is a [`Unit`] as two words.
+type NameTrie = LpmTrie<MapData, [u8; KEY_LEN], [u32; 2]>;
 
 /// The address tries, one of each family a slot.
 pub(super) struct Tries {
     v4: ArrayOfMaps<MapData, TrieV4>,
     v6: ArrayOfMaps<MapData, TrieV6>,
+    names: ArrayOfMaps<MapData, NameTrie>,
     /// An empty trie for slot zero.
     idle: Option<TrieV4>,
 }
 
 impl Tries {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
-        Ok(Self { v4: take(ebpf, "ADDRESSES_V4")?, v6: take(ebpf, "ADDRESSES_V6")?, idle: None })
+        Ok(Self {
+            v4: take(ebpf, "ADDRESSES_V4")?,
+            v6: take(ebpf, "ADDRESSES_V6")?,
+            names: take(ebpf, "NAMES")?,
+            idle: None,
+        })
     }
 
     /// Fills fresh tries and puts them into a slot. The kernel waits a grace period in each update
     /// of a map of maps, so afterwards no program looks at what was there before.
-    fn fill(&mut self, slot: u32, prefixes: &[(IpNet, u32)]) -> Result<(), DatapathError> {
+    fn fill(&mut self, slot: u32, compiled: &Compiled) -> Result<(), DatapathError> {
+        let Compiled { prefixes, name_units, .. } = compiled;
         let count = |v6: bool| {
             let of_family =
                 prefixes.iter().filter(|(prefix, _)| matches!(prefix, IpNet::V6(_)) == v6);
@@ -65,6 +76,13 @@ impl Tries {
                 }
             }
         }
+        let room = (name_units.len() as u32).max(1);
+        let mut names = NameTrie::create(room, NO_PREALLOC).map_err(failed("NAMES"))?;
+        for (key, Unit { name, quota }) in name_units {
+            insert(&mut names, &Key::new(key.bits(), key.bytes), [*name, *quota])
+                .map_err(failed("NAMES"))?;
+        }
+        self.names.set(slot, &names, 0).map_err(failed("NAMES"))?;
         self.v4.set(slot, &v4, 0).map_err(failed("ADDRESSES_V4"))?;
         self.v6.set(slot, &v6, 0).map_err(failed("ADDRESSES_V6"))?;
         Ok(())
@@ -85,14 +103,14 @@ impl Tries {
     }
 }
 
-fn insert<K: Pod>(
-    trie: &mut LpmTrie<MapData, K, u32>,
+fn insert<K: Pod, V: Pod>(
+    trie: &mut LpmTrie<MapData, K, V>,
     key: &Key<K>,
-    class: u32,
+    value: V,
 ) -> Result<(), MapError> {
     let mut left = INSERT_TRIES;
     loop {
-        match trie.insert(key, class, 0) {
+        match trie.insert(key, value, 0) {
             Err(MapError::SyscallError(error))
                 if left > 0 && error.io_error.raw_os_error() == Some(libc::ENOMEM) =>
             {
@@ -121,7 +139,7 @@ impl Datapath {
         let number = self.last_number + 1;
         // First the empty header: whoever still holds this slot's number from long ago finds none.
         self.generations.write(slot as usize, &[Generation::default()]);
-        self.tries.fill(slot, &compiled.prefixes)?;
+        self.tries.fill(slot, compiled)?;
         self.write_tables(slot as usize, compiled);
         self.live.select(slot, &super::live::in_slot(slot, selectors))?;
         for ((protocol, port), association) in listeners {

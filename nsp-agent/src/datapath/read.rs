@@ -8,10 +8,10 @@ use aya::{
 };
 use nsp_common::{
     event::{
-        COUNTERS, Counter, Event, Loss, Record, RecordKey, category_counter, loss_counter,
-        reason_counter,
+        COUNTERS, Counter, Event, Loss, Record, RecordKey, category_counter, lesson_counter,
+        loss_counter, reason_counter,
     },
-    verdict::{Category, Direction, Reason, Verdict},
+    verdict::{Category, Direction, Lesson, Reason, Verdict},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -32,6 +32,11 @@ impl Counters {
     /// Packets and bytes that were logged in a category, or lost on the way to it.
     pub fn category(&self, category: Category) -> Counter {
         self.at(category_counter(category))
+    }
+
+    /// DNS answers, or addresses in them, that came to this.
+    pub fn lesson(&self, lesson: Lesson) -> u64 {
+        self.at(lesson_counter(lesson)).packets
     }
 
     /// Packets and bytes behind a loss.

@@ -1,4 +1,4 @@
-//! Host names of outbound rules: fully qualified, exact, in the form DNS carries.
+//! Host names of outbound rules: fully qualified, exact or with a wildcard, in the form DNS carries.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -11,25 +11,32 @@ const NAME_LEN_MAX: usize = 253;
 /// And each of its labels this many.
 const LABEL_LEN_MAX: usize = 63;
 
-/// A fully qualified name: lower-case A-labels, at least two, without the trailing dot.
+/// A fully qualified name, or all that is below one: lower-case A-labels, at least two, without the
+/// trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fqdn(Box<str>);
+pub struct Fqdn {
+    base: Box<str>,
+    is_wildcard: bool,
+}
 
 impl Fqdn {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The name; of a wildcard the name that it is about what is below of.
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
-    /// Its labels, from the host down to the top.
-    pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.0.split('.')
+    /// Whether it stands for everything below its base, and not for that.
+    pub const fn is_wildcard(&self) -> bool {
+        self.is_wildcard
     }
 }
 
 impl fmt::Display for Fqdn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        if self.is_wildcard {
+            f.write_str("*.")?;
+        }
+        f.write_str(&self.base)
     }
 }
 
@@ -37,12 +44,18 @@ impl FromStr for Fqdn {
     type Err = Refusal;
 
     fn from_str(text: &str) -> Result<Self, Refusal> {
+        if let Some(base) = text.strip_prefix("*.")
+            && !base.contains('*')
+        {
+            let exact: Self = base.parse().map_err(|_| bad_wildcard(text))?;
+            return Ok(Self { is_wildcard: true, ..exact });
+        }
         let bad = |why: &str| Refusal::new(format!("bad name {}", quoted(text)), why);
         if text.is_empty() {
             return Err(bad("an empty string is no name"));
         }
         if text.contains('*') {
-            return Err(wildcard(text));
+            return Err(bad_wildcard(text));
         }
         if let Some(refusal) = not_a_name(text) {
             return Err(refusal);
@@ -52,7 +65,7 @@ impl FromStr for Fqdn {
             .to_ascii(name.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore)
             .map_err(|_| bad("it is not a valid internationalised name"))?;
         check(&ascii).map_err(bad)?;
-        Ok(Self(ascii.into()))
+        Ok(Self { base: ascii.into(), is_wildcard: false })
     }
 }
 
@@ -86,16 +99,7 @@ fn check(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn wildcard(text: &str) -> Refusal {
-    let well_formed = text
-        .strip_prefix("*.")
-        .is_some_and(|rest| !rest.contains('*') && Fqdn::from_str(rest).is_ok());
-    if well_formed {
-        let what = format!("wildcard {} is not supported yet", quoted(text));
-        let why = "wildcards need in-kernel learning, which this version does not have; list the \
-                   exact names";
-        return Refusal::new(what, why);
-    }
+fn bad_wildcard(text: &str) -> Refusal {
     Refusal::new(
         format!("bad name {}", quoted(text)),
         "a `*` stands alone as the first label, before at least two others",
@@ -149,12 +153,14 @@ mod tests {
     #[case::a_label("xn--bcher-kva.example", "xn--bcher-kva.example")]
     #[case::upper_case_u_label("BÜCHER.example", "xn--bcher-kva.example")]
     #[case::ideographic_dot("example。com", "example.com")]
+    #[case::wildcard("*.Example.com.", "*.example.com")]
+    #[case::wildcard_of_a_u_label("*.bücher.example", "*.xn--bcher-kva.example")]
     #[case::underscore("my_bucket.s3.amazonaws.com", "my_bucket.s3.amazonaws.com")]
     #[case::hyphens_in_third_place("r3---sn-abc.example.com", "r3---sn-abc.example.com")]
     #[case::digits("3.example.com", "3.example.com")]
     #[case::long_label(&format!("{}.com", "a".repeat(63)), &format!("{}.com", "a".repeat(63)))]
     fn accepts(#[case] text: &str, #[case] expected: &str) {
-        assert_eq!(text.parse::<Fqdn>().unwrap().as_str(), expected);
+        assert_eq!(text.parse::<Fqdn>().unwrap().to_string(), expected);
     }
 
     #[rstest]
@@ -179,7 +185,6 @@ mod tests {
     #[case::two_stars("*.*.example.com", "first label")]
     #[case::star_alone("*", "first label")]
     #[case::star_and_top("*.com", "first label")]
-    #[case::wildcard("*.example.com", "list the exact names")]
     fn refuses(#[case] text: &str, #[case] why: &str) {
         let refusal = text.parse::<Fqdn>().unwrap_err();
         assert!(refusal.why.contains(why), "{refusal:?}");

@@ -41,6 +41,7 @@ pub fn parse<B: Bytes + ?Sized>(
                 return Err(short);
             }
             ports(packet, [header[0], header[1], header[2], header[3]]);
+            packet.payload = offset + 8;
         }
         protocol::SCTP => {
             let Some(header) = bytes.read::<12>(offset) else { return Err(short) };

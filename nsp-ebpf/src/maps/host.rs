@@ -31,11 +31,11 @@ static LINKS: HashMap<u32, Link, 1024> = HashMap::new();
 
 /// Names of learned IPv4 addresses.
 #[btf_map]
-static LEARNED_V4: HashMap<[u8; 4], Learned, 16384> = HashMap::new();
+pub(super) static LEARNED_V4: HashMap<[u8; 4], Learned, 65536> = HashMap::new();
 
 /// Names of learned IPv6 addresses.
 #[btf_map]
-static LEARNED_V6: HashMap<[u8; 16], Learned, 16384> = HashMap::new();
+pub(super) static LEARNED_V6: HashMap<[u8; 16], Learned, 65536> = HashMap::new();
 
 /// The link groups this host routes to an address by.
 #[inline(always)]

@@ -9,7 +9,7 @@ use nsp_agent::{
 use nsp_common::{
     event::{Event, Loss},
     link::Link,
-    verdict::{Category, Direction, Reason, Verdict},
+    verdict::{Category, Direction, Lesson, Reason, Verdict},
 };
 
 use super::{
@@ -92,6 +92,7 @@ impl Lab {
     pub(super) fn tidy(&mut self) {
         self.by_network(Network::Public);
         self.datapath.set_endpoints(&[]).expect("nothing to write");
+        self.forget_names();
         self.clear();
     }
 
@@ -102,6 +103,14 @@ impl Lab {
             self.text.clear();
             self.identities = Identities::default();
             self.apply(text);
+        }
+    }
+
+    fn forget_names(&self) {
+        for (address, learned) in self.datapath.learned().expect("addresses can be read") {
+            for entry in learned.names.iter().filter(|entry| entry.name != 0) {
+                self.datapath.forget(address, entry.name).expect("it runs");
+            }
         }
     }
 
@@ -139,6 +148,13 @@ impl Lab {
         }
         self.last = now;
         delta
+    }
+
+    /// What became of DNS answers and their addresses since the programs were loaded.
+    pub fn lessons(&self) -> BTreeMap<Lesson, u64> {
+        let counters = self.datapath.counters().expect("counters can be read");
+        let counted = Lesson::ALL.iter().map(|lesson| (*lesson, counters.lesson(*lesson)));
+        counted.filter(|(_, count)| *count != 0).collect()
     }
 
     /// The records and events since this was asked last.

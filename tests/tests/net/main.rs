@@ -11,6 +11,7 @@ mod apply;
 mod cgroup;
 mod coexist;
 mod dnat;
+mod fresh_names;
 mod hotplug;
 mod inbound;
 mod infrastructure;

@@ -7,13 +7,14 @@ use nsp_tests::prog::Lab;
 const CEILING: u32 = 200_000;
 
 /// Every program there is.
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "nsp_egress",
     "nsp_egress_bare",
     "nsp_explain",
     "nsp_ingress",
     "nsp_ingress_bare",
     "nsp_order",
+    "nsp_teach",
     "nsp_xdp",
 ];
 

@@ -32,7 +32,7 @@ fn ask_of(
 ) -> Answer {
     let mut parsed = Parsed { ifindex: DEVICE, direction: direction as u8, flags, ..Parsed::EMPTY };
     parsed.parse(packet.bytes().as_slice(), LinkHeader::None);
-    let question = Question { cgroups, packet: parsed, _pad: [0; 4] };
+    let question = Question { cgroups, packet: parsed };
     case.lab.datapath.explain(&question).expect("the program answers")
 }
 

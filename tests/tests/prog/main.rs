@@ -13,6 +13,7 @@ mod lengths;
 mod link;
 mod martians;
 mod modes;
+mod names;
 mod options;
 mod outbound;
 mod parity;

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use nsp_common::{
-    learned::{Learned, LearnedName},
-    verdict::{Category, Direction, Reason},
+    learned::{QUOTA_EXACT, Unit},
+    verdict::{Category, Direction, Lesson, Reason},
 };
 use nsp_tests::{
     packet::{
@@ -56,10 +56,12 @@ const FUTURE: u32 = u32::MAX;
 
 fn learn(case: &mut Case<'_>, address: impl InBoth, name: &str, expires_s: u32) {
     let name = case.lab.identities.name(name);
-    let mut learned = Learned::default();
-    learned.names[3] = LearnedName { name, expires_s };
     for address in [IpAddr::V4(address.v4()), IpAddr::V6(address.v6())] {
-        case.lab.datapath.set_learned(address, Some(&learned)).expect("there is room");
+        // It would only be prolonged.
+        case.lab.datapath.forget(address, name).expect("it runs");
+        let unit = Unit { name, quota: QUOTA_EXACT };
+        let lesson = case.lab.datapath.teach(address, unit, expires_s).expect("it runs");
+        assert_eq!(lesson, Lesson::Learned);
     }
 }
 

@@ -11,12 +11,12 @@ use nsp_common::{
     decision::Decision,
     explain::{Answer, Question},
     flow::Flow,
-    learned::{Learned, LearnedName},
+    learned::{Learned, LearnedName, QUOTA_EXACT, Unit},
     link::endpoint,
     net::eth::LinkHeader,
     packet::{Packet as Parsed, flags},
     selector::Selector,
-    verdict::{Category, Direction, Reason, TrafficClass, Verdict},
+    verdict::{Category, Direction, Lesson, Reason, TrafficClass, Verdict},
 };
 use nsp_tests::prog::{
     DEVICE, Delta, Generation, Lab, Network, TC_DROP, TC_PASS, XDP_DROP, XDP_PASS,
@@ -165,7 +165,13 @@ impl Host {
         lab.datapath.set_endpoints(&self.endpoints).expect("endpoints fit");
         lab.datapath.set_routes(&self.routes).expect("routes fit");
         for (address, learned) in &self.learned {
-            lab.datapath.set_learned(*address, Some(learned)).expect("addresses fit");
+            for LearnedName { name, expires_s } in learned.names {
+                if name != 0 {
+                    let unit = Unit { name, quota: QUOTA_EXACT };
+                    let lesson = lab.datapath.teach(*address, unit, expires_s).expect("it runs");
+                    assert_eq!(lesson, Lesson::Learned);
+                }
+            }
         }
     }
 
@@ -252,7 +258,7 @@ fn compare(
         [0, SLICE, SERVICE, 7, 0, 0, 0, 0],
         [0, 7, SERVICE, 0, 0, 0, 0, 0],
     ]);
-    let answer = lab.datapath.explain(&Question { cgroups, packet, _pad: [0; 4] });
+    let answer = lab.datapath.explain(&Question { cgroups, packet });
     // Only what goes out has a sender.
     model.cgroups = cgroups;
     let expected = Answer::of(&model.explain(&packet), model.number);
@@ -328,7 +334,7 @@ fn agrees_with_policy(
         let names: Vec<_> = valid
             .filter_map(|entry| lab.identities.names().find(|(it, _)| *it == entry.name))
             .collect();
-        fqdns.iter().any(|fqdn| names.iter().any(|(_, name)| *name == fqdn.as_str()))
+        fqdns.iter().any(|fqdn| names.iter().any(|(_, name)| *name == fqdn.to_string()))
     };
     let expected = match decision.opener {
         Direction::Inbound => profile

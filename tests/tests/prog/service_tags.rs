@@ -130,7 +130,7 @@ fn asks_for_443(remote: IpAddr) -> Question {
     packet.key.remote_port = 40_000;
     packet.key.local_port = 443;
     packet.tcp_flags = tcp::SYN;
-    Question { cgroups: [0; 8], packet, _pad: [0; 4] }
+    Question { cgroups: [0; 8], packet }
 }
 
 fn loaded(text: &str, identities: &mut Identities) -> Datapath {

@@ -24,7 +24,7 @@ pub(crate) fn ask() {
             (Direction::Outbound, Party::Stranger, 443, Verdict::Drop, Reason::NoRule),
         ] {
             let packet = syn(family, direction, peer, port);
-            let answer = lab.datapath.explain(&Question { cgroups: [0; 8], packet, _pad: [0; 4] });
+            let answer = lab.datapath.explain(&Question { cgroups: [0; 8], packet });
             let Answer { verdict: said, reason: why, answered, .. } =
                 answer.unwrap_or_else(|error| panic!("{:#}", anyhow::Error::from(error)));
             assert_eq!(

@@ -11,7 +11,7 @@ use crate::report::tell;
 const BUDGET: u32 = 500_000;
 
 /// The programs that the agent attaches or asks.
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "nsp_xdp",
     "nsp_ingress",
     "nsp_egress",
@@ -19,6 +19,7 @@ const PROGRAMS: [&str; 7] = [
     "nsp_egress_bare",
     "nsp_explain",
     "nsp_order",
+    "nsp_teach",
 ];
 
 /// Loads the programs that the other checks use, and holds each against the budget.
