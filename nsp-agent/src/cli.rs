@@ -137,6 +137,10 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
+    if !matches!(cli.verb, Verb::Run(_)) {
+        // A reader that has seen enough ends the verb without a word. The daemon must outlive its log's.
+        sigpipe::reset();
+    }
     let done = match cli.verb {
         Verb::Init(verb) => verb.run(),
         Verb::Run(verb) => verb.run(),

@@ -139,12 +139,23 @@ pub enum ControlError {
     Refused(String),
 }
 
+/// How long an agent that was killed may take to let its socket go, and how often to look.
+const DYING: Duration = Duration::from_millis(1000);
+const DYING_STEP: Duration = Duration::from_millis(50);
+
 /// Listens at `path`, replacing a socket that a dead agent left.
 ///
 /// # Errors
 /// When a live agent listens there, or the socket cannot be made.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+    // One that was killed takes a moment to be gone.
+    let listens = || std::os::unix::net::UnixStream::connect(path).is_ok();
+    let mut left = DYING;
+    while !left.is_zero() && listens() {
+        std::thread::sleep(DYING_STEP);
+        left -= DYING_STEP;
+    }
+    if listens() {
         return Err(io::Error::new(
             io::ErrorKind::AddrInUse,
             format!("another agent listens at {}", path.display()),

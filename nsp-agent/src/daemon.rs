@@ -21,9 +21,12 @@ mod store;
 mod watch;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use nsp_common::event::RecordKey;
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -45,6 +48,10 @@ use state::Agent;
 const DRAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// How long after the first packet of a kind its record is written.
 const DRAIN_DELAY: Duration = Duration::from_millis(200);
+/// How long a kind of packet that goes on is no news.
+const RECENT: Duration = Duration::from_secs(60);
+/// Kinds that are remembered.
+const RECENT_MAX: usize = 65536;
 /// How long the thread at the ring waits before it looks whether it is still wanted.
 const RING_WAIT: Duration = Duration::from_secs(1);
 /// How often listeners and the flow tables are looked after.
@@ -204,10 +211,11 @@ async fn changed(
 fn watch_ring(mut events: Events) -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {
+        let mut recent = Recent::default();
         while !sender.is_closed() {
             let mut came = false;
-            while events.take_one().is_some() {
-                came = true;
+            while let Some(event) = events.take_one() {
+                came |= recent.is_new(event.key);
             }
             // Full means that the loop has not yet seen the last word: one is enough.
             if came && sender.try_send(()).is_err() && sender.is_closed() {
@@ -218,6 +226,27 @@ fn watch_ring(mut events: Events) -> mpsc::Receiver<()> {
         }
     });
     receiver
+}
+
+/// What was told of lately. A conversation that goes on begins a record in every epoch, which is no
+/// reason to write at once.
+#[derive(Default)]
+struct Recent {
+    since: HashMap<RecordKey, Instant>,
+}
+
+impl Recent {
+    fn is_new(&mut self, key: RecordKey) -> bool {
+        let now = Instant::now();
+        if self.since.len() >= RECENT_MAX {
+            self.since.retain(|_, since| now.duration_since(*since) < RECENT);
+        }
+        let known = self.since.get(&key).is_some_and(|since| now.duration_since(*since) < RECENT);
+        if self.since.len() < RECENT_MAX {
+            self.since.insert(key, now);
+        }
+        !known
+    }
 }
 
 async fn next_event(ring: &mut Option<mpsc::Receiver<()>>) {

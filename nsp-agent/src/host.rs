@@ -10,6 +10,7 @@
 //! on the thread of its runtime, before it calls any of them.
 
 pub mod cgroups;
+pub mod conntrack;
 pub mod links;
 mod mounts;
 mod netlink;

@@ -24,7 +24,7 @@ mod rules;
 
 pub use crate::decision::{Decision, FlowAction};
 pub use conversation::{follow, rejudge};
-pub use resource::Seat;
+pub use resource::{Seat, of_key as resource_of};
 
 use crate::{
     address::{Address, Family},
@@ -69,8 +69,9 @@ pub trait Tables {
     }
     /// Writes back what re-judging the conversation found last by [`Tables::flow`] came to.
     fn rejudged(&mut self, flow: &Flow);
-    /// Ages the conversation found last by a packet of it: time, sums, who has spoken.
-    fn touch(&mut self, packet: &Packet);
+    /// Ages the conversation found last, which was `flow`, by a packet of it: time, sums, who has
+    /// spoken.
+    fn touch(&mut self, packet: &Packet, flow: &Flow);
     /// Takes out the conversation found last, which has this key.
     fn forget(&mut self, key: &FlowKey);
     /// What became of the first fragment of the datagram this later fragment belongs to.
@@ -99,8 +100,19 @@ pub trait Tables {
     fn name_class(&self, name: u32) -> u32;
     /// Bits of [`crate::link::endpoint`] for an address.
     fn endpoint(&self, address: &Address) -> u32;
-    /// Takes one from the budget of ICMP errors; false when it is spent.
-    fn icmp_budget(&mut self) -> bool;
+    /// Takes one from a budget of ICMP errors; false when it is spent.
+    fn icmp_budget(&mut self, budget: IcmpBudget) -> bool;
+}
+
+/// What ICMP errors are about. Those about trusted peers need no conversation, so anybody can forge
+/// them; they must not use up what the others have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum IcmpBudget {
+    /// A tracked conversation.
+    Tracked = 0,
+    /// A private peer, a member, a linked perimeter.
+    Trusted = 1,
 }
 
 impl Decision {

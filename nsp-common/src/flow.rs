@@ -37,11 +37,13 @@ pub mod standing {
     pub const KEPT: u16 = 1 << 1;
     /// Denied in the generation that judged it last.
     pub const DENIED: u16 = 1 << 2;
-    /// Ended by the operator.
-    pub const CUT: u16 = 1 << 3;
     /// The enforced mode applied when it was judged last.
-    pub const ENFORCED: u16 = 1 << 4;
+    pub const ENFORCED: u16 = 1 << 3;
 }
+
+/// Set in [`Flow::opener`]: ended by the operator. Written by nobody else, so that no packet on another
+/// processor takes it back.
+pub const CUT: u8 = 1 << 7;
 
 /// Entry of the flow tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ pub struct Flow {
     pub standing: u16,
     /// [`Reason`] it was allowed for, as a number.
     pub reason: u8,
-    /// [`Direction`] of the side that opened it, as a number.
+    /// [`Direction`] of the side that opened it, as a number; and [`CUT`].
     pub opener: u8,
 }
 
@@ -142,16 +144,24 @@ impl Flow {
         self.standing & bits != 0
     }
 
-    /// Whether its packets are dropped.
+    /// Whether the operator ended it.
     #[inline(always)]
-    pub const fn is_denied(&self) -> bool {
-        self.stands(standing::DENIED | standing::CUT)
+    pub const fn is_cut(&self) -> bool {
+        self.opener & CUT != 0
+    }
+
+    /// Whether both ends took part, or this host began: what a stranger alone sends is no
+    /// conversation that anybody would miss.
+    #[inline(always)]
+    pub const fn is_mutual(&self) -> bool {
+        self.progress & (progress::REPLIED | progress::ANSWERED | progress::SEEDED) != 0
+            || matches!(self.opened_by(), Direction::Outbound)
     }
 
     /// The side that opened it.
     #[inline(always)]
     pub const fn opened_by(&self) -> Direction {
-        if self.opener == Direction::Outbound as u8 {
+        if self.opener & !CUT == Direction::Outbound as u8 {
             Direction::Outbound
         } else {
             Direction::Inbound

@@ -43,15 +43,15 @@ pub(crate) fn track(work: &Work) {
     maps::remove_unproven(&packet.key, decision.opener.reverse());
 }
 
-/// Ages and counts. True when both ends are proven since this packet: then the entry belongs among
-/// the proven ([`promote`]).
+/// Ages and counts. True when the entry, which was `flow`, belongs among the proven ([`promote`]): when
+/// this packet proves both ends, and once a second as long as there was no room.
 #[inline(always)]
-pub(crate) fn touch(packet: &Packet, found: Found, now_ns: u64) -> bool {
+pub(crate) fn touch(packet: &Packet, found: Found, flow: &Flow, now_ns: u64) -> bool {
     // SAFETY: a map value, not null; nobody else keeps a reference to it. Other processors may
     // write the same words at once, plain stores of integers: the last one wins.
     let entry = unsafe { &mut *found.flow };
-    let bits = entry.progress_after(packet);
-    if bits != entry.progress {
+    let bits = flow.progress_after(packet);
+    if bits != flow.progress {
         entry.progress = bits;
     }
     entry.seen_ns = now_ns;
@@ -60,8 +60,12 @@ pub(crate) fn touch(packet: &Packet, found: Found, now_ns: u64) -> bool {
         add_word(&raw mut entry.packets, 1);
         add_word(&raw mut entry.bytes, u64::from(packet.length));
     }
-    !found.is_proven && bits & progress::REPLIED != 0
+    !found.is_proven
+        && bits & progress::REPLIED != 0
+        && (!flow.has(progress::REPLIED) || flow.seen_ns / SECOND != now_ns / SECOND)
 }
+
+const SECOND: u64 = 1_000_000_000;
 
 /// Moves the conversation in the work place to the proven.
 #[inline(always)]

@@ -7,7 +7,7 @@
 use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, macros::classifier, programs::TcContext};
 use nsp_common::{
     address::Family,
-    flow::{Flow, FlowKey, Proven, standing},
+    flow::{CUT, Flow, FlowKey, Proven},
     order::{Action, Order, Teach, Teaching, outcome},
     verdict::Lesson,
 };
@@ -40,16 +40,20 @@ fn keep(key: &FlowKey, flow: Flow) -> i32 {
     maps::put_proven(key, &mut Proven { flow, place: 0, _pad: 0 })
 }
 
+/// Twice: what is promoted between was copied before the first, and is in another table at the second.
 #[inline(always)]
 fn cut(key: &FlowKey) -> i32 {
-    let found = maps::flow(key);
-    if found.flow.is_null() {
-        return outcome::NONE;
+    let mut answer = outcome::NONE;
+    for _ in 0..2 {
+        let found = maps::flow(key);
+        if found.flow.is_null() {
+            return answer;
+        }
+        // SAFETY: a map value, not null. A byte that nobody else writes.
+        unsafe { (*found.flow).opener |= CUT };
+        answer = outcome::DONE;
     }
-    // SAFETY: a map value, not null. A packet that is judged anew at this instant keeps the bit or
-    // is the last to pass.
-    unsafe { (*found.flow).standing |= standing::CUT };
-    outcome::DONE
+    answer
 }
 
 /// Learns or forgets an address for the agent.

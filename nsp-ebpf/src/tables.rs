@@ -7,7 +7,7 @@ use aya_ebpf::{
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber},
-    decide::{Decision, Tables},
+    decide::{Decision, IcmpBudget, Tables},
     flow::{Flow, FlowKey},
     generation::{Association, Current, Generation},
     learned::Learned,
@@ -136,8 +136,12 @@ impl<S: Sender> Tables for Live<S> {
         if self.found.flow.is_null() {
             return None;
         }
-        // SAFETY: a map value, not null; copied at once (see maps::copied!).
-        Some(unsafe { *self.found.flow })
+        // SAFETY: a map value, not null; copied at once (see maps::copied!), to the work place of this
+        // processor.
+        unsafe {
+            (*self.work).entry.flow = *self.found.flow;
+            Some((*self.work).entry.flow)
+        }
     }
 
     #[inline(always)]
@@ -177,13 +181,20 @@ impl<S: Sender> Tables for Live<S> {
     }
 
     #[inline(always)]
-    fn touch(&mut self, packet: &Packet) {
+    fn touch(&mut self, packet: &Packet, flow: &Flow) {
         if self.found.flow.is_null() || self.is_dry() {
             return;
         }
-        if flow::touch(packet, self.found, self.now_ns()) {
-            // SAFETY: a map value, not null, and the work place as above.
-            unsafe { (*self.work).entry.flow = *self.found.flow };
+        if flow::touch(packet, self.found, flow, self.now_ns()) {
+            // The copy there, not the entry: one of those that floods turn over may be another's by now.
+            // SAFETY: the work place as above.
+            unsafe {
+                let entry = &mut (*self.work).entry;
+                entry.flow.progress = flow.progress_after(packet);
+                entry.flow.seen_ns = (*self.work).now_ns;
+                entry.flow.packets += 1;
+                entry.flow.bytes += u64::from(packet.length);
+            }
             judge::nsp_promote(self.hook);
         }
     }
@@ -292,11 +303,11 @@ impl<S: Sender> Tables for Live<S> {
     }
 
     #[inline(always)]
-    fn icmp_budget(&mut self) -> bool {
+    fn icmp_budget(&mut self, budget: IcmpBudget) -> bool {
         if self.is_dry() {
             return true;
         }
-        let Some(bucket) = maps::icmp_budget() else { return false };
+        let Some(bucket) = maps::icmp_budget(budget) else { return false };
         // SAFETY: per-processor memory of the map's value type, not null.
         let bucket = unsafe { &mut *bucket };
         if self.now_ns().saturating_sub(bucket.filled_ns) >= SECOND {

@@ -100,7 +100,9 @@ fn consent(yes: bool) -> Result<()> {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        bail!("something must be installed and there is no terminal to ask on: add --yes");
+        bail!(
+            "something must be installed and there is no terminal to ask on: run `cargo xtask setup --yes` first"
+        );
     }
     print!("Install it? [y/N] ");
     io::stdout().flush()?;

@@ -103,8 +103,13 @@ impl Line<'_> {
 
     fn why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.record.matched_rule {
-            Some(MatchedRule { access_rule }) => write!(f, " rule {}", OneLine(access_rule)),
-            None => write!(f, " {}", OneLine(&self.record.reason)),
+            // Of a denial the rule is what would have allowed it, and the reason why it did not.
+            Some(MatchedRule { access_rule })
+                if self.record.result_action != ResultAction::Denied =>
+            {
+                write!(f, " rule {}", OneLine(access_rule))
+            }
+            _ => write!(f, " {}", OneLine(&self.record.reason)),
         }
     }
 }

@@ -5,6 +5,7 @@ mod asked;
 use std::net::IpAddr;
 
 use clap::Args;
+use nsp_common::{net::protocol, verdict::Reason};
 
 use self::asked::Asked;
 use super::{Failure, Socket, print_json, text};
@@ -54,10 +55,23 @@ pub(crate) struct Explain {
     json: bool,
 }
 
+/// The ports of a rule that would admit the packet, as a policy writes them.
+fn ports_of(packet: &ExplainPacket) -> String {
+    let port = if packet.outbound { packet.remote_port } else { packet.local_port };
+    match packet.protocol {
+        protocol::TCP => format!("{port}/tcp"),
+        protocol::UDP => format!("{port}/udp"),
+        protocol::SCTP => format!("{port}/sctp"),
+        protocol::ICMP | protocol::ICMPV6 => "icmp".to_owned(),
+        number => format!("proto/{number}"),
+    }
+}
+
 impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
         let packet = self.packet()?;
         let outbound = packet.outbound;
+        let ports = ports_of(&packet);
         let answer = self.socket.call(&Request::Explain { packet })?;
         if self.json {
             print_json(&answer);
@@ -86,12 +100,14 @@ impl Explain {
             text(&answer["mode"]),
             answer["generation"]
         );
-        if word != "ALLOW" {
+        // Only what no rule names is cured by a rule.
+        if answer["reason"] == Reason::NoRule.name() {
             let rule = if outbound { "outbound" } else { "inbound" };
             if let Some(profile) = answer["profile"].as_str() {
                 println!("  to allow it:");
                 println!("    [profile.{profile}.{rule}.NAME]");
                 println!("    address_prefixes = [\"{}\"]", text(&answer["address"]));
+                println!("    ports = [\"{ports}\"]");
             }
         }
         Ok(())

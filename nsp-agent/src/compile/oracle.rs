@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use nsp_common::{
     address::{Address, Family},
     class::{CLASS_NONE, Class, PortEntry, RuleNumber, port_index},
-    decide::Tables,
+    decide::{IcmpBudget, Tables},
     flow::{Flow, FlowKey},
     generation::{Association, Generation},
     learned::Learned,
@@ -68,6 +68,11 @@ impl Oracle<'_> {
     /// Learns the names of an address.
     pub fn learn(&mut self, address: Address, learned: Learned) {
         self.host.learned.insert(address, learned);
+    }
+
+    /// Tells of a tracked conversation.
+    pub fn track(&mut self, key: FlowKey, flow: Flow) {
+        self.host.flows.insert(key, flow);
     }
 
     /// The host's part, for another policy.
@@ -131,7 +136,7 @@ impl Tables for Oracle<'_> {
 
     fn rejudged(&mut self, _flow: &Flow) {}
 
-    fn touch(&mut self, _packet: &Packet) {}
+    fn touch(&mut self, _packet: &Packet, _flow: &Flow) {}
 
     fn forget(&mut self, _key: &FlowKey) {}
 
@@ -198,7 +203,7 @@ impl Tables for Oracle<'_> {
         self.host.endpoints.get(address).copied().unwrap_or(0)
     }
 
-    fn icmp_budget(&mut self) -> bool {
+    fn icmp_budget(&mut self, _budget: IcmpBudget) -> bool {
         true
     }
 }

@@ -17,6 +17,8 @@ impl Agent {
     /// Makes the policy in `self.compiled` the one in force, and everything beside it.
     pub(super) fn publish(&mut self) -> Result<u32, DatapathError> {
         self.bindings = self.bind();
+        // Resolvers that are new are trusted before their policy is in force, old ones until then.
+        self.add_endpoints();
         let number = self.datapath.publish(
             &self.compiled,
             &self.bindings.selectors,
@@ -24,11 +26,11 @@ impl Agent {
         )?;
         catalogue::raise_versions(&self.loaded.policy, &mut self.state);
         self.refresh_catalogue();
+        self.tell_names();
+        self.set_endpoints();
         if let Err(error) = store::save(&self.options.state_dir, &self.state) {
             self.complain("state is not saved", &error);
         }
-        self.tell_names();
-        self.set_endpoints();
         tracing::info!(generation = number, "policy published");
         Ok(number)
     }

@@ -46,6 +46,11 @@ impl Agent {
         if let Some(learned) = learned {
             oracle.learn(Address::from(remote), learned);
         }
+        // A protocol without ports has one conversation with a peer, and it may be open.
+        let flow = self.datapath.flow_of(&packet.key).map_err(|error| with_sources(&error))?;
+        if let Some(flow) = flow {
+            oracle.track(packet.key, flow);
+        }
         let number = self.datapath.generation().unwrap_or(0);
         let compiled = Answer::of(&decide(&packet, &mut oracle), number);
         if kernel != compiled {

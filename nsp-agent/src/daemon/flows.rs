@@ -11,13 +11,15 @@ use serde_json::{Value, json};
 
 use super::{
     errors::with_sources,
+    seed::name_of,
     state::{Agent, now_ns},
+    store,
 };
 use crate::datapath::FlowEntry;
 
 /// The state of a conversation in a word.
 pub(super) fn word_of(flow: &Flow) -> &'static str {
-    if flow.stands(standing::CUT) {
+    if flow.is_cut() {
         "cut"
     } else if flow.stands(standing::DENIED) {
         "denied"
@@ -83,17 +85,25 @@ impl Agent {
     /// Ends conversations: those of one peer, or all kept ones, or all that no rule allows.
     pub(super) fn cut_flows(&mut self, peer: Option<IpAddr>, kept: bool) -> Result<Value, String> {
         let flows = self.judged_flows()?;
+        let now = now_ns();
         let mut cut = 0;
         for FlowEntry { key, flow, .. } in flows {
             let family = key.ip_family();
             let matches_peer = peer.is_none_or(|peer| key.remote.to_ip(family) == peer);
             let matches_state = !kept || flow.stands(standing::KEPT);
-            if !matches_peer || !matches_state || flow.reason == Reason::Resolver as u8 {
+            // What is cut or over need not be ended again.
+            let is_live = !flow.is_cut() && !flow.is_expired(key.protocol, now);
+            if !matches_peer || !matches_state || !is_live || flow.reason == Reason::Resolver as u8
+            {
                 continue;
             }
             let was_there =
                 self.datapath.cut_flow(&key, &flow).map_err(|error| with_sources(&error))?;
             cut += u32::from(was_there);
+            self.state.cut.insert(name_of(&key));
+        }
+        if let Err(error) = store::save(&self.options.state_dir, &self.state) {
+            self.complain("state is not saved", &error);
         }
         Ok(json!({"cut": cut}))
     }

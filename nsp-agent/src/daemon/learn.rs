@@ -112,6 +112,14 @@ impl Agent {
         endpoints.into_iter().collect()
     }
 
+    /// The endpoints of the policy beside those that are there.
+    pub(super) fn add_endpoints(&mut self) {
+        let endpoints = self.endpoints();
+        if let Err(error) = self.datapath.add_endpoints(&endpoints) {
+            self.complain("resolvers are not followed", &error);
+        }
+    }
+
     pub(super) fn set_endpoints(&mut self) {
         let endpoints = self.endpoints();
         if let Err(error) = self.datapath.set_endpoints(&endpoints) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nsp_common::{
-    decide::decide,
+    decide::{Tables as _, decide},
     net::transport::protocol,
     packet::{Packet, flags},
     verdict::Verdict,
@@ -69,6 +69,9 @@ fn ends(entry: &FlowEntry, oracle: &mut Oracle<'_>) -> bool {
     packet.direction = entry.flow.opener;
     decide(&packet, oracle).verdict == Verdict::Drop
         && !entry.flow.stands(nsp_common::flow::standing::DENIED)
+        && !entry.flow.is_cut()
+        && !entry.flow.is_closed()
+        && !entry.flow.is_expired(entry.key.protocol, oracle.now_ns())
 }
 
 /// Everything of a policy that can change, by name.
@@ -78,10 +81,15 @@ fn describe(policy: &Policy) -> BTreeMap<String, String> {
     all.insert(
         "perimeter".to_owned(),
         format!(
-            "{} {:?} {:?}",
-            perimeter.name, perimeter.public_network_access, perimeter.forwarded
+            "{} {:?} {:?} {}",
+            perimeter.name,
+            perimeter.public_network_access,
+            perimeter.forwarded,
+            perimeter.platform.as_str()
         ),
     );
+    all.insert("[private]".to_owned(), format!("{:?}", policy.private_prefixes));
+    all.insert("[dns]".to_owned(), format!("{:?}", policy.resolvers));
     for (name, profile) in &policy.profiles {
         all.insert(
             format!("profile {name}"),

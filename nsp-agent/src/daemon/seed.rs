@@ -1,13 +1,19 @@
-//! Conversations that were live before the programs were: taken over from the kernel's sockets, so
-//! that the first start cuts none of them.
+//! Conversations that were live before the programs were: taken over from the kernel's sockets and its
+//! connection tracking, so that the first start cuts none of them.
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
 
+use ipnet::IpNet;
 use nsp_common::{
     address::Address,
-    class::{flags as class_flags, port_index},
-    decide::Tables as _,
-    flow::{Flow, FlowKey, progress, standing},
+    class::flags as class_flags,
+    decide::{Tables as _, resource_of},
+    flow::{CUT, Flow, FlowKey, progress, standing},
+    generation::association,
+    net::protocol,
     verdict::{Direction, Reason},
 };
 
@@ -18,69 +24,80 @@ use super::{
 };
 use crate::{
     compile::{self, oracle::Oracle},
-    host::sockets::{self, Connection},
+    host::{
+        conntrack::{self, Tracked},
+        sockets::{self, Connection},
+    },
     policy::model::{AccessMode, Policy, PublicNetworkAccess},
 };
 
-/// The entries for live connections to public peers. Each is judged by its first packet (its
-/// generation is none): a rule allows it, or it counts as tolerated before and is kept.
-fn flows(
-    connections: &[Connection],
-    oracle: &Oracle<'_>,
-    place_of: impl Fn(&Connection) -> Place,
-    now_ns: u64,
-) -> Vec<(FlowKey, Flow)> {
-    connections
-        .iter()
-        .filter(|connection| connection.replied)
-        .filter_map(|connection| {
-            let Place { association, scope } = place_of(connection);
-            let key = FlowKey { scope, ..key(connection) };
-            let family = key.ip_family();
-            let trusted = class_flags::PRIVATE | class_flags::MEMBER | class_flags::LINKED;
-            let class = oracle.class(oracle.class_of(&key.remote, family));
-            if class.flags & trusted != 0 || key.remote.is_loopback(family) {
-                return None;
-            }
-            let opener =
-                if connection.listening_side { Direction::Inbound } else { Direction::Outbound };
-            let flow = Flow {
-                opened_ns: now_ns,
-                seen_ns: now_ns,
-                packets: 0,
-                bytes: 0,
-                rule: 0,
-                name: 0,
-                generation: 0,
-                ifindex: 0,
-                association,
-                progress: progress::SEEDED | progress::ANSWERED | progress::REPLIED,
-                standing: standing::WOULD_DENY,
-                reason: Reason::NoRule as u8,
-                opener: opener as u8,
-            };
-            Some((key, flow))
-        })
-        .collect()
+/// A conversation that is under way.
+struct Live {
+    protocol: u8,
+    remote: SocketAddr,
+    local: SocketAddr,
+    opener: Direction,
+    /// The association of the cgroup that has its socket, or zero.
+    sender: u16,
+    /// The device its socket is bound to.
+    device: Option<u32>,
 }
 
-/// Where a conversation belongs.
-struct Place {
-    association: u16,
-    /// As in [`FlowKey::scope`].
-    scope: u16,
-}
-
-fn key(connection: &Connection) -> FlowKey {
-    FlowKey {
-        remote: Address::from(connection.remote.ip()),
-        local: Address::from(connection.local.ip()),
-        remote_port: connection.remote.port(),
-        local_port: connection.local.port(),
-        scope: 0,
-        protocol: connection.protocol,
-        family: if connection.remote.is_ipv4() { 4 } else { 6 },
+impl Live {
+    fn of_socket(connection: &Connection, sender: u16) -> Self {
+        let opener =
+            if connection.listening_side { Direction::Inbound } else { Direction::Outbound };
+        Self {
+            protocol: connection.protocol,
+            remote: connection.remote,
+            local: connection.local,
+            opener,
+            sender,
+            device: connection.interface,
+        }
     }
+
+    /// One that is translated on its way through this host, as it is on the wire outside.
+    fn of_tracked(tracked: &Tracked, own: &BTreeSet<IpAddr>) -> Option<Self> {
+        let Tracked { protocol, original, reply, replied } = *tracked;
+        let ends = if own.contains(&original.destination.ip()) {
+            (original.source, original.destination, Direction::Inbound)
+        } else if own.contains(&reply.destination.ip()) {
+            (reply.source, reply.destination, Direction::Outbound)
+        } else {
+            return None;
+        };
+        let (remote, local, opener) = ends;
+        let has_key = matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
+        (replied && has_key).then_some(Self {
+            protocol,
+            remote,
+            local,
+            opener,
+            sender: 0,
+            device: None,
+        })
+    }
+
+    fn key(&self, scope: u16) -> FlowKey {
+        FlowKey {
+            remote: Address::from(self.remote.ip()),
+            local: Address::from(self.local.ip()),
+            remote_port: self.remote.port(),
+            local_port: self.local.port(),
+            scope,
+            protocol: self.protocol,
+            family: if self.remote.is_ipv4() { 4 } else { 6 },
+        }
+    }
+}
+
+/// The name of a conversation in the state file.
+pub(super) fn name_of(key: &FlowKey) -> String {
+    let family = key.ip_family();
+    let remote = SocketAddr::new(key.remote.to_ip(family), key.remote_port);
+    let local = SocketAddr::new(key.local.to_ip(family), key.local_port);
+    format!("{} {remote} {local}", key.protocol)
 }
 
 /// The same policy, dropping nothing.
@@ -97,85 +114,165 @@ fn in_transition(policy: &Policy) -> Policy {
 }
 
 impl Agent {
-    /// Publishes for the first time, in steps between which no conversation falls: at first nothing
-    /// is dropped, so that each one that speaks is tracked; then the kernel's sockets tell of the
-    /// silent ones; then the policy as it is.
+    /// Publishes for the first time, in steps between which no conversation of this host's sockets
+    /// or its connection tracking falls: those there are; then a generation that tracks and drops
+    /// nothing; those that came meanwhile; then the policy as it is.
     pub(super) async fn begin(&mut self) -> Result<(), DaemonError> {
+        self.bindings = self.bind();
+        self.set_endpoints();
         let lenient = in_transition(&self.loaded.policy);
-        if lenient == self.loaded.policy {
+        let enforces = lenient != self.loaded.policy;
+        self.seed(enforces).await?;
+        if !enforces {
             self.publish()?;
-            self.seed().await;
-            return Ok(());
+            return self.seed(enforces).await;
         }
         let compiled = compile::compile(&lenient, &mut self.state.identities)?;
-        self.bindings = self.bind();
         let Bindings { selectors, listeners, .. } = &self.bindings;
         self.datapath.publish(&compiled, selectors, listeners)?;
-        self.seed().await;
+        self.seed(enforces).await?;
         self.publish()?;
         Ok(())
     }
 
-    /// Takes over the conversations of the kernel's sockets.
-    async fn seed(&mut self) {
-        let connections = match sockets::read().await {
-            Ok(sockets) => sockets.connections,
-            Err(error) => return self.complain("live conversations are not taken over", &error),
+    /// Takes over the conversations that are live. Where they cannot be read a policy that enforces
+    /// would cut them: that is an error.
+    async fn seed(&mut self, enforces: bool) -> Result<(), DaemonError> {
+        let lives = match self.lives().await {
+            Ok(lives) => lives,
+            Err(error) if enforces => return Err(DaemonError::Host(error)),
+            Err(error) => {
+                self.complain("live conversations are not taken over", &error);
+                return Ok(());
+            }
         };
-        let flows = {
+        let known: BTreeMap<String, Flow> = self
+            .datapath
+            .flows()?
+            .into_iter()
+            .map(|entry| (name_of(&entry.key), entry.flow))
+            .collect();
+        let flows: Vec<(FlowKey, Flow)> = {
             let oracle = self.oracle(0);
-            flows(&connections, &oracle, |it| self.place_of(it), now_ns())
+            lives.iter().filter_map(|live| self.flow_of(live, &oracle)).collect()
         };
-        let known: HashSet<FlowKey> = match self.datapath.flows() {
-            Ok(flows) => flows.into_iter().map(|entry| entry.key).collect(),
-            Err(error) => return self.complain("live conversations are not taken over", &error),
-        };
-        tracing::info!(flows = flows.len(), "live conversations taken over");
-        // One that has spoken since is tracked already, and better.
-        for (key, flow) in flows.iter().filter(|(key, _)| !known.contains(key)) {
-            if let Err(error) = self.datapath.keep_flow(key, flow) {
+        let mut live = BTreeSet::new();
+        let mut taken = 0;
+        for (key, mut flow) in flows {
+            let name = name_of(&key);
+            match known.get(&name) {
+                // Known already, and which side opened it is right.
+                Some(it) if it.opened_by() == flow.opened_by() => {
+                    live.insert(name);
+                    continue;
+                }
+                // It spoke before its socket was read, and looked as if the other end had opened it.
+                Some(it) => (flow.packets, flow.bytes) = (it.packets, it.bytes),
+                None => {}
+            }
+            taken += 1;
+            if let Err(error) = self.datapath.keep_flow(&key, &flow) {
                 self.complain("a live conversation is not taken over", &error);
             }
+            live.insert(name);
         }
+        self.state.cut.retain(|name| live.contains(name));
+        tracing::info!(flows = taken, "live conversations taken over");
+        Ok(())
     }
 
-    fn place_of(&self, connection: &Connection) -> Place {
-        Place { association: self.association_of(connection), scope: self.scope_of(connection) }
-    }
-
-    /// The scope of the device that a conversation goes over: its socket's, or the route's.
-    fn scope_of(&self, connection: &Connection) -> u16 {
-        let remote = connection.remote.ip();
-        let route = self
-            .routes
+    async fn lives(&self) -> Result<Vec<Live>, crate::host::NetlinkError> {
+        let connections = sockets::read().await?.connections;
+        let mut lives: Vec<Live> = connections
             .iter()
-            .filter(|route| route.prefix.contains(&remote))
-            .max_by_key(|route| route.prefix.prefix_len());
-        let by_route = || route?.interfaces.first().copied();
-        let link = connection
-            .interface
-            .or_else(by_route)
-            .and_then(|index| self.links.iter().find(|link| link.index == index));
-        match link {
+            .filter(|connection| connection.replied)
+            .map(|connection| Live::of_socket(connection, self.sender_of(connection)))
+            .collect();
+        let own: BTreeSet<IpAddr> =
+            self.links.iter().flat_map(|link| &link.addresses).map(IpNet::addr).collect();
+        let with_sockets: BTreeSet<(u8, SocketAddr, SocketAddr)> =
+            lives.iter().map(|live| (live.protocol, live.remote, live.local)).collect();
+        match conntrack::read().await {
+            Ok(tracked) => {
+                let tracked = tracked.iter().filter_map(|it| Live::of_tracked(it, &own));
+                lives.extend(tracked.filter(|live| {
+                    !with_sockets.contains(&(live.protocol, live.remote, live.local))
+                }));
+            }
+            Err(error) => tracing::info!(%error, "no connection tracking to take over from"),
+        }
+        Ok(lives)
+    }
+
+    /// The entry of a live conversation that is judged by rules. It is judged by its first packet
+    /// (its generation is none): a rule allows it, or it counts as tolerated before and is kept.
+    fn flow_of(&self, live: &Live, oracle: &Oracle<'_>) -> Option<(FlowKey, Flow)> {
+        let device = self.device_of(live);
+        let link = device.and_then(|index| self.links.iter().find(|link| link.index == index));
+        let scope = match link {
             Some(link) if !link.ethernet => FlowKey::scope_of(link.index),
             _ => 0,
+        };
+        let (key, ifindex) = (live.key(scope), device.unwrap_or(0));
+        let generation = oracle.generation();
+        let by_place = || resource_of(&key, live.opener, ifindex, oracle, &generation);
+        let sender = if live.opener == Direction::Outbound { live.sender } else { 0 };
+        let association = if sender != 0 { sender } else { by_place() };
+        if self.is_trusted(&key, ifindex, association, oracle) {
+            return None;
         }
+        let now_ns = now_ns();
+        // After a strict apply in this boot nobody knows any more which conversations it meant.
+        let was_cut = self.state.identities.cut_before_ns(association) != 0;
+        let mark = if self.state.cut.contains(&name_of(&key)) { CUT } else { 0 };
+        let flow = Flow {
+            opened_ns: if was_cut { 0 } else { now_ns },
+            seen_ns: now_ns,
+            ifindex,
+            association,
+            progress: progress::SEEDED | progress::ANSWERED | progress::REPLIED,
+            standing: standing::WOULD_DENY,
+            reason: Reason::NoRule as u8,
+            opener: live.opener as u8 | mark,
+            ..Flow::EMPTY
+        };
+        Some((key, flow))
     }
 
-    fn association_of(&self, connection: &Connection) -> u16 {
-        let local = connection.local.port();
-        let listening = self
-            .bindings
-            .listeners
-            .get(&(connection.protocol, local))
-            .copied()
-            .unwrap_or(self.compiled.ports[port_index(connection.protocol, local)].association);
-        let sender = connection
+    /// Whether the packets of a conversation pass without one.
+    fn is_trusted(
+        &self,
+        key: &FlowKey,
+        ifindex: u32,
+        association: u16,
+        oracle: &Oracle<'_>,
+    ) -> bool {
+        let family = key.ip_family();
+        let trusted = class_flags::PRIVATE | class_flags::MEMBER | class_flags::LINKED;
+        let bits = oracle.class(oracle.class_of(&key.remote, family)).flags & trusted;
+        let needs_rule = bits == class_flags::PRIVATE
+            && oracle.association(association).has(association::PRIVATE_BY_RULES);
+        key.remote.is_loopback(family)
+            || bits != 0 && !needs_rule && oracle.routed_back(&key.remote, family, ifindex)
+    }
+
+    /// The device that a conversation goes over: its socket's, or the route's.
+    fn device_of(&self, live: &Live) -> Option<u32> {
+        let remote = live.remote.ip();
+        let by_route = || {
+            self.routes
+                .iter()
+                .filter(|route| route.prefix.contains(&remote))
+                .max_by_key(|route| route.prefix.prefix_len())
+                .and_then(|route| route.interfaces.first().copied())
+        };
+        live.device.or_else(by_route)
+    }
+
+    fn sender_of(&self, connection: &Connection) -> u16 {
+        connection
             .cgroup
             .and_then(|id| self.tree.as_ref()?.path_of(id).map(ToOwned::to_owned))
-            .map_or(0, |path| self.association_of_path(&path));
-        let order =
-            if connection.listening_side { [listening, sender] } else { [sender, listening] };
-        order.into_iter().find(|it| *it != 0).unwrap_or(self.compiled.header.host)
+            .map_or(0, |path| self.association_of_path(&path))
     }
 }

@@ -3,7 +3,7 @@
 //! Written whole beside the old file, synced, and renamed over it: a crash leaves one or the other.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -29,6 +29,10 @@ pub(super) struct State {
     pub(super) guid: Option<String>,
     /// Interned identities.
     pub(super) identities: Identities,
+    /// Conversations that `nsp flows cut` ended, as long as their sockets live: a restart must not revive
+    /// them.
+    #[serde(default)]
+    pub(super) cut: BTreeSet<String>,
     /// Version of each profile's rules, and a fingerprint of the rules it is the version of.
     pub(super) profiles: BTreeMap<String, (u64, String)>,
 }
@@ -69,6 +73,7 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
             let boot = boot();
             if state.boot != boot {
                 state.identities.forget_cuts();
+                state.cut.clear();
                 state.boot = boot;
             }
             Ok(state)

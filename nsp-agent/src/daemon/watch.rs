@@ -84,6 +84,9 @@ fn tightened(before: &Policy, after: &Policy) -> Option<String> {
     if access(after) > access(before) {
         return Some("public_network_access".to_owned());
     }
+    if before.perimeter.platform != after.perimeter.platform {
+        return Some("platform".to_owned());
+    }
     // Trusted peers have no tracked conversations that could be counted.
     if before.private_prefixes != after.private_prefixes {
         return Some("[private]".to_owned());

@@ -74,6 +74,39 @@ impl FlowTables {
     }
 }
 
+impl FlowTables {
+    /// In the order of the programs: proven, opened by this host, opened by others.
+    fn get(&self, key: &FlowKey) -> Result<Option<Flow>, MapError> {
+        let proven = if key.is_v4() {
+            found(self.proven_v4.get(&key.v4(), 0))?
+        } else {
+            found(self.proven_v6.get(key, 0))?
+        };
+        if let Some(Proven { flow, .. }) = proven {
+            return Ok(Some(flow));
+        }
+        for index in 0..2 {
+            let flow = if key.is_v4() {
+                found(self.unproven_v4[index].get(&key.v4(), 0))?
+            } else {
+                found(self.unproven_v6[index].get(key, 0))?
+            };
+            if flow.is_some() {
+                return Ok(flow);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn found<V>(result: Result<V, MapError>) -> Result<Option<V>, MapError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn walk<K: Pod, V: Pod>(
     map: &HashMap<MapData, K, V>,
     mut visit: impl FnMut(K, V),
@@ -102,6 +135,18 @@ impl Datapath {
             by_key.insert(entry.key, entry);
         }
         Ok(by_key.into_values().collect())
+    }
+
+    /// The conversation with this key, as the programs would find it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn flow_of(&self, key: &FlowKey) -> Result<Option<Flow>, DatapathError> {
+        self.flows.get(key).map_err(|source| DatapathError::Map {
+            operation: "read",
+            map: "FLOWS",
+            source,
+        })
     }
 
     /// Puts a conversation among the proven, in place of what is there.

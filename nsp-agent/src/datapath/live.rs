@@ -116,6 +116,14 @@ impl Datapath {
         self.live.endpoints.sync(endpoints, |_| true)
     }
 
+    /// Adds to the endpoint table.
+    ///
+    /// # Errors
+    /// When the kernel refuses an entry.
+    pub fn add_endpoints(&mut self, endpoints: &[(Address, u32)]) -> Result<(), DatapathError> {
+        self.live.endpoints.sync(endpoints, |_| false)
+    }
+
     /// Makes the device table equal to `links`, by index.
     ///
     /// # Errors

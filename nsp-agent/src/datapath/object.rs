@@ -51,7 +51,7 @@ impl Capacities {
     }
 }
 
-/// One peer has at most this part of the proven conversations of the larger table.
+/// One peer has at most this part of the proven conversations of its family.
 const PEER_PART: u32 = 8;
 
 /// Loads the object and every program.
@@ -64,10 +64,11 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
     let slots = |entries: usize| SLOTS * entries as u32;
     let globals = [classes as u32, cells as u32, rows as u32, rules as u32, names as u32];
     let flows_v6 = flows / 4;
-    let peer_flows = flows / PEER_PART;
+    let peer_flows = [flows, flows_v6].map(|flows| (flows / PEER_PART).max(1));
     let mut loader = EbpfLoader::new();
     loader
-        .override_global("PEER_FLOWS_MAX", &peer_flows, true)
+        .override_global("PEER_FLOWS_MAX_V4", &peer_flows[0], true)
+        .override_global("PEER_FLOWS_MAX_V6", &peer_flows[1], true)
         .override_global("PLACES_COUNT_V4", &flows, true)
         .override_global("PLACES_COUNT_V6", &flows_v6, true)
         .override_global("CLASS_CAPACITY", &globals[0], true)

@@ -42,23 +42,18 @@ impl Platform {
 }
 
 impl Platform {
-    /// Prefixes of its metadata service, its agents and its health probes. The metadata service is
-    /// let through on 80/tcp alone (`decide/platform.rs`).
+    /// Addresses of its metadata service and its agents, for the ports that `decide/platform.rs` has.
+    ///
+    /// Google's health checks (35.191.0.0/16, 130.211.0.0/22) are not among them: its proxies send
+    /// their clients' traffic from the same addresses, so they need a rule of somebody who knows.
     pub const fn endpoints(self) -> &'static [&'static str] {
         match self {
             Self::None => &[],
             // docs.aws.amazon.com: instance metadata service.
             Self::Aws => &["169.254.169.254/32", "fd00:ec2::254/128"],
-            // learn.microsoft.com: "What is IP address 168.63.129.16?" (agents, DNS, DHCP, probes).
+            // learn.microsoft.com: "What is IP address 168.63.129.16?" (agents, DNS, probes).
             Self::Azure => &["169.254.169.254/32", "168.63.129.16/32"],
-            // cloud.google.com: firewall rules for load balancers (health checks).
-            Self::Gcp => &[
-                "169.254.169.254/32",
-                "35.191.0.0/16",
-                "130.211.0.0/22",
-                "2600:2d00:1:b029::/64",
-                "2600:2d00:1:1::/64",
-            ],
+            Self::Gcp => &["169.254.169.254/32"],
         }
     }
 }

@@ -189,7 +189,7 @@ impl Privileges {
             }
         }
         if bpffs.is_empty() && !effective.has(Capability::SysAdmin) {
-            let text = "no BPF file system is mounted, to keep enforcing when the agent is gone: \
+            let text = "no BPF file system is mounted: \
                         mount -t bpf bpf /sys/fs/bpf";
             missing.push(text.into());
         }

@@ -85,12 +85,16 @@ pub struct Sockets {
 ///
 /// # Errors
 ///
-/// When the kernel refuses, or says what cannot be read.
+/// When the kernel does not tell of TCP. That it does not of UDP is logged.
 pub async fn read() -> Result<Sockets, NetlinkError> {
     // UDP sockets are either CLOSE or, when connected, ESTABLISHED.
     let tcp = dump(IPPROTO_TCP, StateFlags::all() - StateFlags::TIME_WAIT - StateFlags::CLOSE);
     let mut sockets = tcp.await?;
-    sockets.extend(dump(IPPROTO_UDP, StateFlags::ESTABLISHED | StateFlags::CLOSE).await?);
+    match dump(IPPROTO_UDP, StateFlags::ESTABLISHED | StateFlags::CLOSE).await {
+        Ok(udp) => sockets.extend(udp),
+        // Those of TCP are worth having without it.
+        Err(error) => tracing::warn!(%error, "conversations by UDP are not known"),
+    }
     Ok(sort(&sockets))
 }
 

@@ -1,6 +1,6 @@
 //! Step 4: a packet of a tracked conversation follows the conversation's verdict.
 
-use super::{Decision, FlowAction, Step, Tables, resource};
+use super::{Decision, FlowAction, IcmpBudget, Step, Tables, resource};
 use crate::{
     class,
     flow::{Flow, FlowKey, standing},
@@ -32,7 +32,7 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
             return Step::Refused(Reason::IcmpUnrelated, TrafficClass::Public);
         }
         if is_trusted(&packet.inner, packet, tables) {
-            if !tables.icmp_budget() {
+            if !tables.icmp_budget(IcmpBudget::Trusted) {
                 return Step::Refused(Reason::IcmpRate, TrafficClass::Public);
             }
             let class = TrafficClass::Infrastructure;
@@ -52,7 +52,7 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
         };
     };
     if is_error && decision.verdict == Verdict::Pass {
-        if !tables.icmp_budget() {
+        if !tables.icmp_budget(IcmpBudget::Tracked) {
             return Step::Refused(Reason::IcmpRate, TrafficClass::Public);
         }
         decision.reason = Reason::Related;
@@ -110,7 +110,7 @@ pub fn follow<T: Tables>(
     }
     decision.flow = FlowAction::Touch;
     if decision.verdict == Verdict::Pass {
-        tables.touch(packet);
+        tables.touch(packet, &flow);
     }
     Some(decision)
 }
@@ -145,8 +145,7 @@ pub fn rejudge<T: Tables>(
     let was_kept = flow.stands(standing::KEPT);
     let was_tolerated = flow.stands(standing::KEPT | standing::WOULD_DENY);
     let was_alone = flow.reason == Reason::Unassociated as u8;
-    // Only what the operator cut stays cut.
-    flow.standing &= standing::CUT;
+    flow.standing = 0;
     if seat.mode as u8 == AccessMode::Enforced as u8 {
         flow.standing |= standing::ENFORCED;
     }
@@ -191,14 +190,18 @@ pub fn rejudge<T: Tables>(
 }
 
 /// A conversation that no rule allows any more: tolerated in transition; kept when it was tolerated
-/// before its association was enforced; else denied, and left in its place so that a rollback of
+/// before its association was enforced, and both ends took part; else denied, and left in its place so that a rollback of
 /// the policy revives it.
 #[inline(always)]
 const fn hold(flow: &mut Flow, mode: AccessMode, cut_before_ns: u64, tolerated: bool) {
     flow.reason = Reason::NoRule as u8;
     flow.standing |= match mode {
         AccessMode::Transition => standing::WOULD_DENY,
-        AccessMode::Enforced if tolerated && flow.opened_ns >= cut_before_ns => standing::KEPT,
+        AccessMode::Enforced
+            if tolerated && flow.is_mutual() && flow.opened_ns >= cut_before_ns =>
+        {
+            standing::KEPT
+        }
         AccessMode::Enforced => standing::DENIED,
     };
 }
@@ -206,8 +209,8 @@ const fn hold(flow: &mut Flow, mode: AccessMode, cut_before_ns: u64, tolerated: 
 /// The verdict of a conversation that this generation has judged.
 #[inline(always)]
 fn standing_of(flow: &Flow) -> Decision {
-    let denied = flow.is_denied();
-    let reason = if flow.stands(standing::CUT) {
+    let denied = flow.is_cut() || flow.stands(standing::DENIED);
+    let reason = if flow.is_cut() {
         Reason::Cut
     } else if denied {
         Reason::Revoked

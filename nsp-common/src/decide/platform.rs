@@ -8,10 +8,17 @@ use crate::{
     verdict::{Direction, Reason, TrafficClass},
 };
 
+const DNS: u16 = 53;
 const HTTP: u16 = 80;
+/// Azure's wire server talks to the agent there.
+const WIRE_SERVER: u16 = 32526;
 
 /// As the profile says, and logged either way. The metadata service hands out credentials, so what
 /// denies it denies it on every platform, also where its address would pass as a private one.
+///
+/// An address is no proof, so the endpoints have the ports that they need and no more: the metadata
+/// service HTTP, Azure's wire server DNS, HTTP and its own port. From there load balancers probe any
+/// port of ours, by TCP, whose handshake goes where this host routes the address.
 #[inline(always)]
 pub(super) fn judge<T: Tables>(
     packet: &Packet,
@@ -19,21 +26,29 @@ pub(super) fn judge<T: Tables>(
     seat: &Seat,
     class_number: u32,
 ) -> Option<Decision> {
-    let is_metadata = packet.key.remote.is_metadata(packet.ip_family());
-    if is_metadata
-        && (packet.key.protocol != protocol::TCP
-            || packet.way() == Direction::Inbound
-            || packet.key.remote_port != HTTP)
-    {
+    let family = packet.ip_family();
+    let is_tcp = packet.key.protocol == protocol::TCP;
+    let is_metadata = packet.key.remote.is_metadata(family);
+    let asks = matches!(seat.opener, Direction::Outbound);
+    let fits = match (asks, packet.key.remote_port) {
+        (true, HTTP) => is_tcp,
+        (true, WIRE_SERVER) => is_tcp && !is_metadata,
+        (true, DNS) => (is_tcp || packet.key.protocol == protocol::UDP) && !is_metadata,
+        (true, _) => false,
+        (false, _) => is_tcp && !is_metadata,
+    };
+    if !fits || packet.flaw != 0 {
         return None;
     }
     if seat.metadata_denied {
-        return is_metadata
+        let refuses = is_metadata && packet.way() == Direction::Outbound;
+        return refuses
             .then(|| Decision::refuse(Reason::MetadataDenied, TrafficClass::Private, seat));
     }
     if tables.class(class_number).flags & class::flags::PLATFORM == 0
         || rules::is_late_answer(packet)
-        || packet.flaw != 0
+        || packet.way() == Direction::Inbound
+            && (asks || !tables.routed_back(&packet.key.remote, family, packet.ifindex))
     {
         return None;
     }

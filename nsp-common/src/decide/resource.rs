@@ -91,7 +91,7 @@ pub(super) fn seat_of<T: Tables>(
 /// The resource that a conversation concerns, by its key: for one whose own resource is gone. The
 /// sender's cgroup is not asked for again.
 #[inline(always)]
-pub(super) fn of_key<T: Tables>(
+pub fn of_key<T: Tables>(
     key: &FlowKey,
     opener: Direction,
     ifindex: u32,

@@ -36,6 +36,7 @@ pub(crate) struct FragmentKey {
     remote: Address,
     local: Address,
     id: u32,
+    /// And the tunnel it runs in, in the upper half.
     protocol: u32,
 }
 
@@ -127,7 +128,8 @@ impl FragmentKey {
             id: packet.fragment_id,
             // RFC 8200 identifies a datagram by addresses and identification; what a later fragment's
             // header names is not what the head came to.
-            protocol: if packet.key.is_v4() { u32::from(packet.key.protocol) } else { 0 },
+            protocol: if packet.key.is_v4() { u32::from(packet.key.protocol) } else { 0 }
+                | u32::from(packet.key.scope) << 16,
         }
     }
 }

@@ -41,14 +41,16 @@ static FREE_V4: Stack<u32, 262144> = Stack::new();
 #[btf_map]
 static FREE_V6: Stack<u32, 65536> = Stack::new();
 
-/// How many proven conversations a peer has: an address, in IPv6 a /64. A count that is evicted
+/// How many proven conversations a peer has: an address, in IPv6 a /48. A count that is evicted
 /// begins anew, so the cap bounds what one peer takes, not what a thousand do.
 #[btf_map]
 static PEERS: LruHashMap<Address, u64, 65536> = LruHashMap::new();
 
 /// Proven conversations that one peer may have. The agent sets it to a part of the table.
 #[unsafe(no_mangle)]
-static PEER_FLOWS_MAX: Global<u32> = Global::new(32768);
+static PEER_FLOWS_MAX_V4: Global<u32> = Global::new(32768);
+#[unsafe(no_mangle)]
+static PEER_FLOWS_MAX_V6: Global<u32> = Global::new(8192);
 
 const NOT_YET: u64 = bindings::BPF_NOEXIST as u64;
 const EXISTS: i32 = -17;
@@ -71,7 +73,8 @@ pub(super) fn proven(key: &FlowKey) -> *mut Flow {
 #[inline(always)]
 pub(crate) fn put_proven(key: &FlowKey, entry: &mut Proven) -> i32 {
     let peer = peer(key);
-    if !take_place(&peer) {
+    let most = if key.is_v4() { &PEER_FLOWS_MAX_V4 } else { &PEER_FLOWS_MAX_V6 };
+    if !take_place(&peer, most.load()) {
         return FULL;
     }
     let error = if key.is_v4() { put_v4(&key.v4(), entry) } else { put_v6(key, entry) };
@@ -182,18 +185,20 @@ fn peer(key: &FlowKey) -> Address {
     if key.is_v4() { key.remote } else { network(key.remote) }
 }
 
-/// The /64 of an IPv6 address: whoever has one of its addresses has them all.
+/// The /48 of an IPv6 address, which is what a customer is given (RFC 6177): whoever has one of its
+/// addresses has them all.
 #[inline(always)]
 fn network(address: Address) -> Address {
-    Address { octets: (u128::from_be_bytes(address.octets) >> 64 << 64).to_be_bytes() }
+    Address { octets: (u128::from_be_bytes(address.octets) >> 80 << 80).to_be_bytes() }
 }
 
 #[inline(always)]
-fn take_place(peer: &Address) -> bool {
+fn take_place(peer: &Address, most: u32) -> bool {
     match PEERS.get_ptr_mut(peer) {
         // SAFETY: an aligned word of a map value, not null.
         Some(count) => unsafe {
-            if *count >= u64::from(PEER_FLOWS_MAX.load()) {
+            // A number that two processors have taken below zero together is none.
+            if *count >= u64::from(most) && *count < 1 << 63 {
                 return false;
             }
             add_word(count, 1);
@@ -209,7 +214,7 @@ fn give_back(peer: &Address) {
     if let Some(count) = PEERS.get_ptr_mut(peer) {
         // SAFETY: an aligned word of a map value, not null.
         unsafe {
-            if *count > 0 {
+            if *count > 0 && *count < 1 << 63 {
                 add_word(count, u64::MAX);
             }
         }

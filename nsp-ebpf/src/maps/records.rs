@@ -4,7 +4,10 @@ use aya_ebpf::{
     btf_maps::{HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
-use nsp_common::event::{COUNTERS as COUNTER_COUNT, Counter, Event, Grain, Record, RecordKey};
+use nsp_common::{
+    decide::IcmpBudget,
+    event::{COUNTERS as COUNTER_COUNT, Counter, Event, Grain, Record, RecordKey},
+};
 
 /// Exact counters, never reset: by reason, direction and verdict; by category; of losses.
 #[btf_map]
@@ -38,13 +41,13 @@ static MANY_ODD: HashMap<RecordKey, Record, 4096> = HashMap::new();
 #[btf_map]
 static EVENTS: RingBuf<Event, { 1 << 20 }> = RingBuf::new();
 
-/// Tokens for ICMP errors that pass, one bucket a processor.
+/// Tokens for ICMP errors that pass, one bucket a processor and kind.
 #[btf_map]
-static ICMP_BUDGET: PerCpuArray<IcmpBudget, 1> = PerCpuArray::new();
+static ICMP_BUDGETS: PerCpuArray<Bucket, 2> = PerCpuArray::new();
 
 /// A token bucket.
 #[repr(C)]
-pub(crate) struct IcmpBudget {
+pub(crate) struct Bucket {
     /// When it was filled last.
     pub(crate) filled_ns: u64,
     /// Tokens left.
@@ -59,8 +62,8 @@ pub(crate) fn counter(index: u32) -> Option<*mut Counter> {
 
 /// This processor's bucket of ICMP errors.
 #[inline(always)]
-pub(crate) fn icmp_budget() -> Option<*mut IcmpBudget> {
-    ICMP_BUDGET.get_ptr_mut(0)
+pub(crate) fn icmp_budget(budget: IcmpBudget) -> Option<*mut Bucket> {
+    ICMP_BUDGETS.get_ptr_mut(budget as u32)
 }
 
 /// The record with this key in the epoch's table of that grain.

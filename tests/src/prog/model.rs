@@ -10,7 +10,7 @@ use nsp_agent::compile::Compiled;
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber, port_index},
-    decide::{FlowAction, Tables, decide},
+    decide::{FlowAction, IcmpBudget, Tables, decide},
     decision::Decision,
     flow::Flow,
     flow_key::FlowKey,
@@ -140,7 +140,7 @@ impl Tables for Model<'_> {
         }
     }
 
-    fn touch(&mut self, packet: &Packet) {
+    fn touch(&mut self, packet: &Packet, _: &Flow) {
         if self.dry {
             return;
         }
@@ -225,7 +225,7 @@ impl Tables for Model<'_> {
         self.endpoints.get(address).copied().unwrap_or(0)
     }
 
-    fn icmp_budget(&mut self) -> bool {
+    fn icmp_budget(&mut self, _: IcmpBudget) -> bool {
         true
     }
 }

@@ -127,6 +127,19 @@ fn published_port_is_closed_to_the_stranger_where_the_host_firewall_is_passed_by
 }
 
 #[test]
+fn published_conversation_that_is_silent_while_the_agent_starts_is_kept() {
+    let mut world = world();
+    let _web = container(&mut world);
+    let streams = BOTH.map(|family| service::open(&world, Party::Stranger, family, PUBLISHED));
+    assert!(streams.iter().all(still_echoes));
+    let agent = Agent::builder(world.server()).policy(&policy("enforced")).start();
+    assert!(streams.iter().all(still_echoes), "{}", agent.stderr());
+    for family in BOTH {
+        assert_eq!(world.connect(Party::Stranger, family, PUBLISHED), Outcome::TimedOut);
+    }
+}
+
+#[test]
 fn container_behind_an_enforced_host_does_not_get_out_either() {
     let mut world = world();
     let _office = service::tcp(world.host(Party::Office), 443);

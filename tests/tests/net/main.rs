@@ -21,4 +21,5 @@ mod outbound;
 mod perimeter;
 mod seen;
 mod service;
+mod takeover;
 mod tun;

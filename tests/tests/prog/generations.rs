@@ -206,3 +206,21 @@ fn prefix_that_shrinks_cuts_those_outside() {
         case.inbound(case.ip(colleague, Server) / tcp(port, 5432).syn()).allowed("office");
     });
 }
+
+#[test]
+fn stranger_that_nobody_answered_has_no_conversation_to_keep() {
+    everywhere(&transition(), |case| {
+        let (port, other) = (case.port(), case.port());
+        // Nobody listens: one datagram, and one stray segment.
+        case.inbound(case.ip(Stranger, Server) / udp(port, 161)).would_deny(Reason::NoRule);
+        case.inbound(case.ip(Stranger, Server) / tcp(port, 5432).ack()).would_deny(Reason::NoRule);
+        // And one that this host answered.
+        case.inbound(case.ip(Stranger, Server) / udp(other, 161)).would_deny(Reason::NoRule);
+        let told = Category::PublicInboundResourceRulesAllowed;
+        case.outbound(case.ip(Server, Stranger) / udp(161, other)).passes(Reason::Flow, told);
+        case.apply(ENFORCED);
+        case.inbound(case.ip(Stranger, Server) / udp(port, 161)).refused(Reason::Revoked);
+        case.inbound(case.ip(Stranger, Server) / tcp(port, 5432).ack()).refused(Reason::Revoked);
+        case.inbound(case.ip(Stranger, Server) / udp(other, 161)).passes(Reason::Kept, IN_ALLOWED);
+    });
+}

@@ -329,3 +329,25 @@ fn errors_beyond_the_budget_are_refused() {
         assert!((900..ERRORS).contains(&passed), "{passed} of {ERRORS} passed");
     });
 }
+
+#[test]
+fn forged_errors_about_trusted_peers_leave_the_budget_of_the_others() {
+    on(&[V4], &[Hook::Xdp], ENFORCED, |case| {
+        let port = open_outbound(case);
+        case.by(Network::Private);
+        let about = ipv4(Server, "10.0.0.9") / tcp(port, 443).ack();
+        let forged = eth() / ipv4(Stranger, Server) / icmp::fragmentation_needed(1400) / about;
+        for _ in 0..6000 {
+            case.verdict(&forged.bytes(), Direction::Inbound).expect("it runs");
+        }
+        let spent = case.lab.delta();
+        assert!(spent.contains_key("Inbound Drop IcmpRate"), "{spent:?}");
+        let _records = case.lab.records();
+        case.by(Network::Public);
+        let about = ipv4(Server, Office) / tcp(port, 443).ack();
+        let real = eth() / ipv4(ROUTER.0, Server) / icmp::fragmentation_needed(1400) / about;
+        let verdict = case.verdict(&real.bytes(), Direction::Inbound).expect("it runs");
+        assert_eq!(verdict, Verdict::Pass);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    });
+}

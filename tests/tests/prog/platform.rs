@@ -5,7 +5,7 @@ use nsp_tests::{
     packet::{
         Family::{V4, V6},
         Party::Server,
-        ipv4, tcp, udp,
+        ipv4, raw, tcp, udp,
     },
     prog::{Case, ENFORCED, Hook, Network, everywhere, on, transition},
 };
@@ -128,10 +128,11 @@ fn wire_server_and_its_probes_pass_on_azure_alone() {
     const WIRE_SERVER: &str = "168.63.129.16";
     on(&[V4], &Hook::ALL, &with("azure", ENFORCED, ""), |case| {
         let (port, other, probe) = (case.port(), case.port(), case.port());
-        for (service, frame) in [(80, port), (32526, other)] {
+        for (service, port) in [(80, port), (32526, other), (53, probe)] {
             let ip = ipv4(Server, WIRE_SERVER);
-            case.outbound(ip / tcp(frame, service).syn()).passes(Reason::Metadata, ALLOWED);
+            case.outbound(ip / tcp(port, service).syn()).passes(Reason::Metadata, ALLOWED);
         }
+        case.outbound(ipv4(Server, WIRE_SERVER) / udp(port, 53)).passes(Reason::Metadata, ALLOWED);
         case.inbound(ipv4(WIRE_SERVER, Server) / tcp(80, port).syn_ack())
             .passes(Reason::Metadata, ALLOWED);
         // A load balancer's probe: its SYN opens nothing, the answer does.
@@ -145,7 +146,7 @@ fn wire_server_and_its_probes_pass_on_azure_alone() {
         case.inbound(ipv4("168.63.129.17", Server) / tcp(probe, 8080).syn())
             .refused(Reason::NoRule);
     });
-    for policy in [with("aws", ENFORCED, ""), with("azure", ENFORCED, "metadata = \"deny\"")] {
+    for policy in [on_aws(""), with("azure", ENFORCED, "metadata = \"deny\"")] {
         on(&[V4], &Hook::ALL, &policy, |case| {
             let port = case.port();
             let ip = ipv4(WIRE_SERVER, Server);
@@ -157,14 +158,26 @@ fn wire_server_and_its_probes_pass_on_azure_alone() {
 }
 
 #[test]
-fn health_checks_of_google_pass_there() {
+fn platform_address_opens_no_other_ports_and_comes_by_the_right_device() {
+    const WIRE_SERVER: &str = "168.63.129.16";
+    on(&[V4], &Hook::ALL, &with("azure", ENFORCED, ""), |case| {
+        let port = case.port();
+        // A datagram's source is whoever says so.
+        case.inbound(ipv4(WIRE_SERVER, Server) / udp(port, 161)).refused(Reason::NoRule);
+        case.inbound(ipv4(WIRE_SERVER, Server) / raw(47, [0; 20])).refused(Reason::NoRule);
+        for service in [22, 443, 8080] {
+            let ip = ipv4(Server, WIRE_SERVER);
+            case.outbound(ip / tcp(port, service).syn()).refused(Reason::NoRule);
+        }
+        case.by(Network::Private);
+        case.inbound(ipv4(WIRE_SERVER, Server) / tcp(port, 8080).syn()).refused(Reason::NoRule);
+    });
+}
+
+#[test]
+fn health_checks_of_google_need_a_rule_for_its_clients_come_from_there_too() {
     const CHECKER: (&str, &str) = ("35.191.0.7", "2600:2d00:1:b029::7");
     everywhere(&with("gcp", ENFORCED, ""), |case| {
-        let port = case.port();
-        case.inbound(case.ip(CHECKER, Server) / tcp(port, 8080).syn())
-            .passes(Reason::Metadata, PROBED);
-    });
-    everywhere(ENFORCED, |case| {
         let port = case.port();
         let ip = case.ip(CHECKER, Server);
         case.inbound(ip / tcp(port, 8080).syn()).refused(Reason::NoRule);

@@ -1,17 +1,26 @@
 //! The tables of conversations under pressure: who gives way, who does not, and what ends by itself.
 
-use std::{net::Ipv4Addr, thread, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    thread,
+    time::Duration,
+};
 
 use nsp_agent::{
     compile::Sizes,
     datapath::{Capacities, FlowEntry},
 };
-use nsp_common::{flow::Flow, verdict::Direction};
+use nsp_common::{
+    address::Address,
+    flow::{Flow, FlowKey},
+    verdict::Direction,
+};
 use nsp_tests::{
+    deadline::Deadline,
     packet::{
         Packet,
         Party::{Office, Server},
-        eth, ipv4, tcp, udp,
+        eth, ipv4, ipv6, tcp, udp,
     },
     prog::{DEVICE, ENFORCED, Lab, TC_PASS, XDP_PASS, everywhere},
 };
@@ -71,6 +80,63 @@ fn one_peer_takes_its_part_of_the_table_and_leaves_the_rest() {
     assert_eq!(proven(&lab).len(), 8, "an eighth");
     talk(&lab, office(2), 1000);
     assert_eq!(proven(&lab).len(), 9);
+}
+
+#[test]
+fn one_customer_of_ipv6_takes_its_part_of_that_table() {
+    let lab = with_room_for(256, ENFORCED);
+    let talk = |peer: Ipv6Addr, port| {
+        let ask = eth() / ipv6(Server, peer) / udp(port, 123);
+        assert_eq!(run(&lab, "nsp_egress", ask), TC_PASS);
+        assert_eq!(run(&lab, "nsp_xdp", eth() / ipv6(peer, Server) / udp(123, port)), XDP_PASS);
+    };
+    // Networks of one /48, and an address of another.
+    for network in 0..32 {
+        talk(Ipv6Addr::new(0x2001, 0xdb8, 0x101, network, 0, 0, 0, 1), 1000);
+    }
+    assert_eq!(proven(&lab).len(), 8, "an eighth of 64");
+    talk(Ipv6Addr::new(0x2001, 0xdb8, 0x102, 0, 0, 0, 0, 1), 1000);
+    assert_eq!(proven(&lab).len(), 9);
+}
+
+#[test]
+fn conversation_without_a_place_asks_for_one_once_a_second() {
+    let mut lab = with_room_for(8, ENFORCED);
+    talk(&lab, office(1), 1000);
+    talk(&lab, office(1), 1001);
+    let _before = lab.delta();
+    for _ in 0..200 {
+        talk(&lab, office(1), 1001);
+    }
+    let lost = lab.delta().get("lost Flow").map_or(0, |(packets, _)| *packets);
+    assert!(lost <= 4, "counted {lost} times");
+}
+
+#[test]
+fn clock_goes_round_all_places_of_both_families() {
+    // More places than it looks at in a few ticks.
+    let lab = with_room_for(2048, ENFORCED);
+    let mut keep = Vec::new();
+    for number in 0..1500_u16 {
+        let [high, low] = number.to_be_bytes();
+        let peer = Address::from(IpAddr::V4([203, 0, 113, low].into()));
+        let mut key =
+            FlowKey { remote: peer, local_port: 2000 + u16::from(high), ..FlowKey::EMPTY };
+        (key.protocol, key.family, key.remote_port) = (17, 4, 123);
+        if number % 3 == 0 {
+            key.remote =
+                Address::from(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, low.into(), 0, 0, 0, 0, 1)));
+            key.family = 6;
+        }
+        keep.push(key);
+    }
+    for key in &keep {
+        // Seen at the beginning of time: over at once.
+        lab.datapath.keep_flow(key, &Flow::EMPTY).expect("there is room");
+    }
+    let gone =
+        Deadline::after(Duration::from_secs(10)).poll(|| proven(&lab).is_empty().then_some(()));
+    assert!(gone.is_some(), "{} are left", proven(&lab).len());
 }
 
 #[test]
