@@ -1,4 +1,5 @@
-//! Takes out conversations that are over, by a timer of the kernel: also when the agent is dead.
+//! Takes out conversations that are over, by a timer of the kernel: also when the agent is stuck, and
+//! when it is dead, as long as somebody holds the map that the timer is in.
 //!
 //! The timer goes off ten times a second and looks at the next part of the places of proven
 //! conversations, so that all are seen in half a minute and no processor is held up. One timer for

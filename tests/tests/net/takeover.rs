@@ -142,7 +142,7 @@ fn own_conversation_whose_peer_speaks_while_the_agent_starts_is_still_this_hosts
     agent.nsp_ok(&["apply"]);
     for stream in &streams {
         // What is on the way already is read until nothing comes any more.
-        let gone = (0..500).any(|_| !still_echoes(stream));
+        let gone = (0..20_000).any(|_| !still_echoes(stream));
         assert!(gone, "{:#?}", flows(&agent));
     }
 }
