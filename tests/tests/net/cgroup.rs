@@ -2,14 +2,34 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process,
+    process::{self, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use nsp_tests::{deadline::Deadline, privilege};
+use nsp_tests::{deadline::Deadline, netns::Namespace, privilege};
+
+/// How a process in a group reaches somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// A connection.
+    Tcp,
+    /// A datagram that is answered.
+    Udp,
+}
+
+impl Transport {
+    /// As policies and shells write it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
 
 /// A group right under the root of the version 2 hierarchy, removed on drop.
 #[derive(Debug)]
@@ -44,6 +64,36 @@ impl Cgroup {
     /// The kernel's number for it.
     pub(crate) fn id(&self) -> u64 {
         fs::metadata(&self.path).expect("it exists").ino()
+    }
+
+    /// Whether a process in it reaches somebody.
+    ///
+    /// # Panics
+    /// When the process cannot be put in.
+    pub(crate) fn reaches(
+        &self,
+        namespace: &Namespace,
+        transport: Transport,
+        to: SocketAddr,
+    ) -> bool {
+        const ENTER: &str = r#"
+            echo $$ > "$0/cgroup.procs" || exit 9
+            exec timeout 0.5 bash -c "$1" "$2" "$3" "$4"
+        "#;
+        // bash reads byte by byte, and what it leaves of a datagram is lost: one has to do.
+        const REACH: &str = r#"
+            exec 3<> "/dev/$0/$1/$2" || exit 1
+            [ "$0" = tcp ] || { echo question >&3 && read -rN1 <&3; } || exit 1
+        "#;
+        let mut command = Command::new("bash");
+        command.args(["-c", ENTER]).arg(&self.path).arg(REACH).arg(transport.word());
+        command.args([to.ip().to_string(), to.port().to_string()]).stderr(Stdio::null());
+        match namespace.output(&mut command).status.code() {
+            Some(0) => true,
+            // 124 is timeout's for what took too long.
+            Some(1 | 124) => false,
+            other => panic!("the process in the cgroup ended with {other:?}"),
+        }
     }
 
     /// Removes it and makes it again, as a service manager does when a unit restarts.
