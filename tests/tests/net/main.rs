@@ -8,6 +8,7 @@
 mod accounting;
 mod agree;
 mod apply;
+mod bad_policy;
 mod cgroup;
 mod coexist;
 mod dnat;
