@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use ipnet::IpNet;
 
-use self::fields::Fields;
+use self::fields::{Fields, THE_TOP};
 pub(crate) use self::{
     association::ResourceDocument,
     fields::Spanned,
@@ -85,7 +85,7 @@ impl Document {
             let refusal = Refusal::new("there is no [perimeter]", "a policy names its perimeter");
             report.error_in_file(path, refusal.cure("[perimeter] name = \"my-perimeter\""));
         }
-        let mut fields = Fields::new("a policy", table, report);
+        let mut fields = Fields::new(THE_TOP, table, report);
         let perimeter = fields.table("perimeter");
         let sources = fields.table("sources");
         let profiles = fields.tables("profile");
@@ -206,7 +206,10 @@ fn refuse_widest(prefixes: Option<&[Spanned<IpNet>]>, why: &str, report: &mut Re
     for Spanned { span, value } in prefixes.unwrap_or_default() {
         if let Some(whom) = widest(*value) {
             let what = format!("`{value}` is {whom}");
-            report.error(*span, Refusal::new(what, format!("{why}, so it would admit them all")));
+            let refusal = Refusal::new(what, format!("{why}, so it would admit them all"));
+            let cure =
+                "their own prefixes; or, for everybody, an inbound rule with allow_any = true";
+            report.error(*span, refusal.cure(cure));
         }
     }
 }

@@ -114,7 +114,11 @@ pub(crate) fn utf8(path: &Path, bytes: Vec<u8>, report: &mut Report) -> Option<S
     let file = report.texts.add(path, shown.into());
     let why = "a byte here is part of no UTF-8 text";
     let width = char::REPLACEMENT_CHARACTER.len_utf8();
-    report.error(file.span(start..start + width), Refusal::new("the file is not UTF-8", why));
+    let refusal = Refusal::new("the file is not UTF-8", why);
+    let path = printable(&path.to_string_lossy());
+    // What an editor of the last century leaves is most likely this.
+    let cure = format!("save it as UTF-8, such as by iconv -f ISO-8859-1 -t UTF-8 {path}");
+    report.error(file.span(start..start + width), refusal.cure(cure));
     None
 }
 
@@ -140,7 +144,9 @@ fn judge(path: &Path, metadata: &fs::Metadata, bytes_max: u64) -> Result<(), Ref
     if !metadata.is_file() {
         let kind = if metadata.is_dir() { "a directory" } else { "a pipe, socket or device" };
         let what = format!("{} is {kind}", shown(path));
-        return Err(Refusal::new(what, "only a regular file is read here"));
+        let refusal = Refusal::new(what, "only a regular file is read here");
+        let inside = "the path of a file";
+        return Err(refusal.cure(if metadata.is_dir() { "a file in it" } else { inside }));
     }
     if metadata.len() > bytes_max {
         return Err(too_large(path, bytes_max));

@@ -7,7 +7,10 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets};
 
-use super::diagnose::{Refusal, quoted};
+use super::{
+    diagnose::{Refusal, quoted},
+    fqdn::Fqdn,
+};
 
 /// Reads `203.0.113.0/24`, `2001:db8::/32`, or a bare address, which stands for itself alone.
 pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, Refusal> {
@@ -167,7 +170,11 @@ fn bad_address(text: &str, address: &str, length: Option<&str>) -> Refusal {
     if address.contains('%') {
         return bad(text, "an address in a policy has no zone");
     }
-    bad(text, "it is not an IP address; names go into `fqdns` of an outbound rule")
+    let refusal = bad(text, "it is not an IP address; names go into `fqdns` of an outbound rule");
+    match text.parse::<Fqdn>() {
+        Ok(name) => refusal.cure(format!("fqdns = [\"{name}\"] in an outbound rule")),
+        Err(_) => refusal,
+    }
 }
 
 fn bad_range(text: &str, first: Ipv4Addr, last: Ipv4Addr) -> Refusal {

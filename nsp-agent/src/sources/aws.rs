@@ -42,7 +42,8 @@ struct RangeV6<'a> {
 /// (`S3.eu-west-1`).
 pub(super) fn read(text: &str, wanted: &BTreeSet<&str>) -> Result<TagSets, Vec<Mistake>> {
     let mut json = Json::new(text);
-    let IpRanges { prefixes, ipv6_prefixes } = json.parse("AWS's address range file")?;
+    let IpRanges { prefixes, ipv6_prefixes } =
+        json.parse("AWS's address range file", "ip-ranges.json")?;
     let v4 =
         prefixes.iter().map(|RangeV4 { ip_prefix, service, region }| (ip_prefix, service, region));
     let v6 = ipv6_prefixes

@@ -33,7 +33,8 @@ struct Properties<'a> {
 /// Reads the file, keeping the sets of `wanted`.
 pub(super) fn read(text: &str, wanted: &BTreeSet<&str>) -> Result<TagSets, Vec<Mistake>> {
     let mut json = Json::new(text);
-    let ServiceTags { values } = json.parse("Azure's service tag file")?;
+    let ServiceTags { values } =
+        json.parse("Azure's service tag file", "ServiceTags_Public_*.json")?;
     let mut tags = TagSets::default();
     for ServiceTag { name, properties: Properties { address_prefixes } } in values {
         tags.prefixes += address_prefixes.len();

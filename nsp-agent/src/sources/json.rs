@@ -53,12 +53,18 @@ impl<'a> Json<'a> {
     }
 
     /// Parses the whole file, or says where it is not what it should be.
-    pub(super) fn parse<T: Deserialize<'a>>(&self, what: &str) -> Result<T, Vec<Mistake>> {
+    /// `download` is how the right one is called where it is published.
+    pub(super) fn parse<T: Deserialize<'a>>(
+        &self,
+        what: &str,
+        download: &str,
+    ) -> Result<T, Vec<Mistake>> {
         serde_json::from_str(self.text).map_err(|error| {
             let message = error.to_string();
             // The place is said by the diagnostic.
             let why = message.split(" at line ").next().unwrap_or_default();
             let refusal = Refusal::new(format!("this is not {what}"), why);
+            let refusal = refusal.cure(format!("{download}, as it was downloaded"));
             vec![(self.place(error.line(), error.column()), refusal)]
         })
     }

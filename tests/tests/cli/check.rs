@@ -38,7 +38,24 @@ fn rejected_policies_exit_one_and_say_file_line_and_why() {
         assert!(text.starts_with("nsp: "), "{policy}: {text}");
         // The file at fault: the policy, or a source that it names.
         assert!(text.contains("rejected/"), "{policy}: no file is named: {text}");
+        for error in text.lines().filter(|line| line.starts_with("nsp: ")) {
+            let placed = error.split(": ").nth(1).is_some_and(has_position);
+            assert!(
+                placed || OF_THE_WHOLE.iter().any(|it| error.contains(it)),
+                "{policy}: {error}"
+            );
+        }
+        assert!(text.contains("\ntry: "), "{policy}: no cure: {text}");
     }
+}
+
+/// What is wrong with a policy as a whole stands on no line.
+const OF_THE_WHOLE: [&str; 2] = ["the policy is empty", "there is no [perimeter]"];
+
+/// Whether it is `file:line:column`.
+fn has_position(place: &str) -> bool {
+    let mut numbers = place.rsplitn(3, ':').take(2).map(str::parse::<u32>);
+    numbers.clone().count() == 2 && numbers.all(|it| it.is_ok_and(|it| it > 0))
 }
 
 #[test]

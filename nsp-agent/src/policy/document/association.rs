@@ -46,7 +46,7 @@ impl ResourceDocument {
                 "an empty list means no port at all; without the key, a unit's own listening ports \
                  are meant",
             );
-            report.error(span, refusal);
+            report.error(span, refusal.cure("leave `ports` out, or ports = [\"443/tcp\"]"));
         }
         let has_selector = SELECTOR_KEYS.iter().any(|key| table.has(key));
         let has_profile = table.has("profile");

@@ -20,6 +20,9 @@ pub(crate) struct Spanned<T> {
     pub(crate) value: T,
 }
 
+/// What the table of a whole policy is called.
+pub(super) const THE_TOP: &str = "a policy";
+
 /// One table while it is read.
 pub(crate) struct Fields<'a> {
     /// What the table is, for messages.
@@ -103,8 +106,10 @@ impl<'a> Fields<'a> {
                     tables.insert(name, (span, table));
                 }
                 other => {
-                    let wanted = format!("a table: [{key}.{name}]");
-                    self.wrong_type(node.span, name.as_str(), other.kind(), &wanted, None);
+                    let header = format!("[{key}.{name}]");
+                    let wanted = format!("a table: {header}");
+                    let (kind, cure) = (other.kind(), self.at_the_top().then_some(header));
+                    self.wrong_type(node.span, name.as_str(), kind, &wanted, cure);
                 }
             }
         }
@@ -146,8 +151,10 @@ impl<'a> Fields<'a> {
         match node.value {
             Value::Table(table) => Some((span, table)),
             other => {
-                let wanted = format!("a table: [{key}]");
-                self.wrong_type(node.span, key, other.kind(), &wanted, None);
+                let header = format!("[{key}]");
+                let wanted = format!("a table: {header}");
+                let cure = self.at_the_top().then_some(header);
+                self.wrong_type(node.span, key, other.kind(), &wanted, cure);
                 None
             }
         }
@@ -163,7 +170,7 @@ impl<'a> Fields<'a> {
                 span,
                 match suggest(&key, asked.iter().copied()) {
                     Some(near) => refusal.cure(near),
-                    None => refusal,
+                    None => refusal.cure(format!("leave {} out", quoted(&key))),
                 },
             );
         }
@@ -240,6 +247,11 @@ impl<'a> Fields<'a> {
             Ok(_) => Some(format!("\"{typed}\"")),
             Err(refusal) => refusal.cure,
         }
+    }
+
+    /// Whether a key here begins a header: deeper down the tables above it belong to it too.
+    fn at_the_top(&self) -> bool {
+        self.context == THE_TOP
     }
 
     fn wrong_type(

@@ -114,7 +114,8 @@ impl Table {
                     let kind = if matches!(value, Value::Table(_)) { "table" } else { "key" };
                     let what = format!("duplicate {kind} {}", quoted(&key));
                     let why = format!("it is already in {}", report.texts.position(first));
-                    report.error(span, Refusal::new(what, why));
+                    let cure = "keep one of the two, with all that belongs in it";
+                    report.error(span, Refusal::new(what, why).cure(cure));
                 }
             }
         }
@@ -140,8 +141,15 @@ pub(crate) fn parse(content: &str, file: FileId, report: &mut Report) -> Option<
             "duplicate key" => Refusal::new(
                 format!("duplicate key or table {}", quoted(typed)),
                 "it is already written above in the same place",
-            ),
-            message => Refusal::new("bad TOML", message),
+            )
+            .cure("write it once, with all that belongs in it"),
+            message => {
+                let refusal = Refusal::new("bad TOML", message);
+                match message.strip_prefix("unclosed ").and_then(|it| it.split_once("expected ")) {
+                    Some((_, wanted)) => refusal.cure(format!("add {wanted}")),
+                    None => refusal,
+                }
+            }
         };
         report.error(file.span(span), refusal);
     }

@@ -42,7 +42,6 @@ fn accepts(#[case] text: &str, #[case] expected: &str) {
 #[case::five_parts("10.0.0.0.0/8", "not an IP address", None)]
 #[case::space(" 10.0.0.0/8", "spaces", Some("10.0.0.0/8"))]
 #[case::zone("fe80::1%eth0/64", "zone", None)]
-#[case::name("example.com", "fqdns", None)]
 #[case::signed_length("10.0.0.0/+8", "number of bits", None)]
 #[case::no_length("10.0.0.0/", "number of bits", None)]
 #[case::two_slashes("10.0.0.0/8/8", "number of bits", None)]
@@ -52,6 +51,13 @@ fn refuses(#[case] text: &str, #[case] why: &str, #[case] cure: Option<&str>) {
     let refusal = parse_prefix(text).unwrap_err();
     assert!(refusal.why.contains(why), "{refusal:?}");
     assert_eq!(refusal.cure, cure.map(|cure| format!("\"{cure}\"")));
+}
+
+#[test]
+fn a_name_is_told_where_names_go() {
+    let refusal = parse_prefix("example.com").unwrap_err();
+    assert!(refusal.why.contains("fqdns"), "{refusal:?}");
+    assert_eq!(refusal.cure.as_deref(), Some("fqdns = [\"example.com\"] in an outbound rule"));
 }
 
 #[rstest]

@@ -76,9 +76,12 @@ fn resolve_one(
     let Some(profile) = profiles.get(profile_name) else {
         let what = format!("unknown profile {}", quoted(profile_name.as_str()));
         let near = suggest(profile_name.as_str(), profiles.keys().map(Name::as_str));
-        let cure = near.map(|near| format!("\"{near}\""));
+        let cure = match near {
+            Some(near) => format!("\"{near}\""),
+            None => format!("add [profile.{profile_name}]"),
+        };
         let why = format!("there is no [profile.{profile_name}]");
-        report.error(*span, Refusal { cure, ..Refusal::new(what, why) });
+        report.error(*span, Refusal::new(what, why).cure(cure));
         return None;
     };
     let selector = selector?;
@@ -115,7 +118,7 @@ fn resolve_selector(
         (Some(_), Some(cgroup)) => {
             let what = format!("resource `{name}` has a `unit` and a `cgroup`");
             let why = "both say whose processes are meant, and one of them is enough";
-            return Err((cgroup.span, Refusal::new(what, why)));
+            return Err((cgroup.span, Refusal::new(what, why).cure("leave `cgroup` out")));
         }
         (Some(unit), None) => Some(Process::Unit(unit.value.clone())),
         (None, cgroup) => cgroup.as_ref().map(|cgroup| Process::Cgroup(cgroup.value.clone())),
@@ -132,7 +135,8 @@ fn resolve_selector(
         Some(Spanned { span, value: true }) => {
             let what = format!("resource `{name}` is the host and also a part of it");
             let why = "host = true stands alone: it takes what no other resource takes";
-            Err((*span, Refusal::new(what, why)))
+            let cure = "leave `host` out, or make it a resource of its own";
+            Err((*span, Refusal::new(what, why).cure(cure)))
         }
         None if is_empty && document.has_selector => Ok(None),
         _ if is_empty => {
@@ -160,7 +164,8 @@ fn joined(ports: &[Spanned<PortRange>]) -> Vec<PortRange> {
 fn conflict(resource: &Resource, other: &Resource) -> Option<Refusal> {
     if resource.selector == other.selector {
         let what = format!("select the same: {}", resource.selector);
-        return Some(Refusal::new(what, "one thing has one association"));
+        let refusal = Refusal::new(what, "one thing has one association");
+        return Some(refusal.cure("one resource, whose profile has the rules of both"));
     }
     let (Selector::Part(a), Selector::Part(b)) = (&resource.selector, &other.selector) else {
         return None;
@@ -169,7 +174,8 @@ fn conflict(resource: &Resource, other: &Resource) -> Option<Refusal> {
         && let Some((port, _)) = overlap(&a.ports, &b.ports)
     {
         let what = format!("both take `{port}`");
-        return Some(Refusal::new(what, "an inbound packet has one association"));
+        let refusal = Refusal::new(what, "an inbound packet has one association");
+        return Some(refusal.cure(format!("leave `{port}` to one of them")));
     }
     let same_rules = resource.profile == other.profile
         && resource.outbound_mode == other.outbound_mode

@@ -176,8 +176,11 @@ impl<'a> Rules<'a> {
         }
         let what = format!("unknown subscription {}", quoted(name.as_str()));
         let near = suggest(name.as_str(), self.subscriptions.keys().map(Name::as_str));
-        let cure = near.map(|near| format!("\"{near}\""));
-        Err(Refusal { cure, ..Refusal::new(what, "[sources.subscriptions] does not name it") })
+        let cure = match near {
+            Some(near) => format!("\"{near}\""),
+            None => format!("[sources.subscriptions] {name} = [\"203.0.113.0/24\"]"),
+        };
+        Err(Refusal::new(what, "[sources.subscriptions] does not name it").cure(cure))
     }
 }
 
