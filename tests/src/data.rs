@@ -19,6 +19,18 @@ pub fn shared_data() -> Option<PathBuf> {
     directory.is_dir().then_some(directory)
 }
 
+/// A file of the shared data, where there is one.
+///
+/// # Panics
+/// In CI, when the directory is there and the file is not: it was renamed, and the test would be
+/// skipped for good.
+pub fn shared_file(name: &str) -> Option<PathBuf> {
+    let path = shared_data()?.join(name);
+    let found = path.is_file();
+    assert!(found || env::var_os("CI").is_none(), "{} is missing", path.display());
+    found.then_some(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ mod agree;
 mod apply;
 mod bad_policy;
 mod cgroup;
+mod clouds;
 mod coexist;
 mod dnat;
 mod fresh_names;
