@@ -27,7 +27,7 @@ use nsp_common::{
 };
 
 use crate::policy::model::{
-    AccessMode, Forwarded, Fqdn, MetadataAccess, Name, Policy, PortSet, PrivateAccess,
+    AccessMode, Forwarded, Fqdn, MetadataAccess, Name, OnDeny, Policy, PortSet, PrivateAccess,
     PublicNetworkAccess, Selector,
 };
 use identities::Identities;
@@ -260,6 +260,9 @@ fn associate(policy: &Policy, identities: &mut Identities, compiled: &mut Compil
         }
         if profile.metadata == MetadataAccess::Deny {
             bits |= association::METADATA_DENIED;
+        }
+        if resource.on_deny == OnDeny::Drop {
+            bits |= association::DENIED_SILENTLY;
         }
         let at = usize::from(identity);
         if compiled.associations.len() <= at {

@@ -7,6 +7,7 @@
 //! **Invariant:** a failed load, publish or attach leaves what was in force in force.
 
 pub mod attach;
+mod calls;
 mod dry_run;
 mod flows;
 mod learned;
@@ -16,11 +17,12 @@ mod object;
 mod publish;
 mod read;
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use aya::{Ebpf, maps::MapError, programs::ProgramError};
 use nsp_common::generation::SLOTS;
 
+pub use calls::Calls;
 pub use flows::FlowEntry;
 use mapped::Mapped;
 pub use object::{Capacities, OBJECT};
@@ -90,6 +92,15 @@ pub enum DatapathError {
     /// A conversation could not be put among the proven.
     #[error("the kernel does not keep a conversation")]
     Keep(#[source] io::Error),
+    /// The cgroups could not be opened.
+    #[error("cannot open the cgroups at {path}")]
+    Cgroups {
+        /// Where they are mounted.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Conversations would never age.
     #[error("cannot start the clock that ages conversations")]
     Ageing(#[source] io::Error),

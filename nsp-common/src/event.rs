@@ -142,7 +142,11 @@ pub struct Record {
     /// The opener's port in the first packet, host order.
     pub opener_port: u16,
     /// Zero.
-    pub _pad: [u8; 6],
+    pub _pad: u16,
+    /// The process that was refused at once, or zero.
+    pub pid: u32,
+    /// Its name, zeros behind it.
+    pub comm: [u8; 16],
 }
 
 /// What goes over the ring buffer: the first packet of each kind.
@@ -161,7 +165,7 @@ pub struct Event {
 
 crate::shared!(Counter, 16);
 crate::shared!(RecordKey, 64);
-crate::shared!(Record, 56);
+crate::shared!(Record, 72);
 crate::shared!(Event, 80);
 
 impl RecordKey {

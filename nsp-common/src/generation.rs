@@ -90,6 +90,8 @@ pub mod association {
     pub const PRIVATE_BY_RULES: u16 = 1 << 3;
     /// Cloud endpoints are denied.
     pub const METADATA_DENIED: u16 = 1 << 4;
+    /// What is denied outbound fails by its own timeout, not at once.
+    pub const DENIED_SILENTLY: u16 = 1 << 5;
 }
 
 /// A resource with its profile and modes, in one generation.

@@ -29,6 +29,9 @@ pub mod flags {
     pub const LENGTH_FROM_BUFFER: u16 = 1 << 8;
     /// At egress: the packet came in by another device.
     pub const FORWARDED: u16 = 1 << 9;
+    /// No packet yet: a program asks the kernel for a way to a peer. By which device it would leave is
+    /// not known.
+    pub const CALL: u16 = 1 << 10;
 }
 
 /// One packet. Plain integers, so that the kernel programs can hold it in a map's memory, where the

@@ -17,7 +17,7 @@ use crate::{
     flow,
     maps::{self, Hook},
     report,
-    tables::{Described, Live, NoSender, Sender, Socket, observe},
+    tables::{Caller, Described, Live, NoSender, Sender, Socket, observe},
 };
 
 /// What [`nsp_settle`] answers: [`Step`] without its fields, which lie in the work place's decision.
@@ -61,6 +61,13 @@ pub(crate) extern "C" fn nsp_weigh_inbound(hook: u32, answer: u32) -> u32 {
 #[inline(never)]
 pub(crate) extern "C" fn nsp_weigh_outbound(skb: *mut __sk_buff, hook: u32, answer: u32) -> u32 {
     weigh_by(hook, answer, Socket(skb))
+}
+
+/// The second half, for a call of the current process.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_weigh_call(hook: u32, answer: u32) -> u32 {
+    weigh_by(hook, answer, Caller)
 }
 
 /// The second half, for a packet that is only described.
@@ -162,6 +169,15 @@ pub(crate) fn outbound(skb: *mut __sk_buff, hook: Hook) -> Verdict {
         nsp_weigh_outbound(skb, hook as u32, answer);
     }
     verdict(nsp_report(hook as u32))
+}
+
+/// Decides about the call in the hook's work place. It is not concluded: most calls become packets.
+#[inline(always)]
+pub(crate) fn call(hook: Hook) {
+    let answer = nsp_settle(hook as u32);
+    if answer != step::DECIDED {
+        nsp_weigh_call(hook as u32, answer);
+    }
 }
 
 #[inline(always)]

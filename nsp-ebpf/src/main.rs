@@ -11,6 +11,7 @@
 mod ageing;
 mod atomic;
 mod barrier;
+mod call;
 mod count;
 mod dns;
 mod explain;

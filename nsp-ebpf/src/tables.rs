@@ -2,7 +2,10 @@
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::{bpf_ktime_get_coarse_ns, generated::bpf_skb_ancestor_cgroup_id},
+    helpers::{
+        bpf_ktime_get_coarse_ns,
+        generated::{bpf_get_current_ancestor_cgroup_id, bpf_skb_ancestor_cgroup_id},
+    },
 };
 use nsp_common::{
     address::{Address, Family},
@@ -11,7 +14,7 @@ use nsp_common::{
     flow::{Flow, FlowKey},
     generation::{Association, Current, Generation},
     learned::Learned,
-    packet::Packet,
+    packet::{Packet, flags as packet_flags},
     selector::Selector,
 };
 
@@ -44,6 +47,17 @@ impl Sender for Socket {
     fn ancestor_cgroup(&self, level: i32) -> u64 {
         // SAFETY: the context is the kernel's own; the helper answers zero without a socket.
         unsafe { bpf_skb_ancestor_cgroup_id(self.0, level) }
+    }
+}
+
+/// The process that calls.
+pub(crate) struct Caller;
+
+impl Sender for Caller {
+    #[inline(always)]
+    fn ancestor_cgroup(&self, level: i32) -> u64 {
+        // SAFETY: a helper that takes any level and answers zero beyond the last.
+        unsafe { bpf_get_current_ancestor_cgroup_id(level) }
     }
 }
 
@@ -99,10 +113,10 @@ impl<S: Sender> Live<S> {
         Self { found: Found::NOTHING, sender, hook, work }
     }
 
-    /// Nothing is written: the caller only wants to know.
+    /// Nothing is written: who asks only wants to know.
     #[inline(always)]
     fn is_dry(&self) -> bool {
-        self.hook == Hook::Explain as u32
+        self.hook == Hook::Explain as u32 || self.hook == Hook::Call as u32
     }
 
     /// What was observed.
@@ -234,8 +248,13 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn routed_back(&self, remote: &Address, family: Family, ifindex: u32) -> bool {
+        let groups = maps::route_groups(remote, family);
+        if self.work().packet.has(packet_flags::CALL) {
+            // It will leave by one of these.
+            return groups != 0;
+        }
         let Some(link) = maps::link(ifindex) else { return false };
-        maps::route_groups(remote, family) >> (link.group & 63) & 1 == 1
+        groups >> (link.group & 63) & 1 == 1
     }
 
     #[inline(always)]

@@ -62,6 +62,9 @@ impl fmt::Display for Line<'_> {
         self.ends(f)?;
         self.port(f)?;
         self.why(f)?;
+        if let (Some(pid), Some(comm)) = (record.pid, &record.comm) {
+            write!(f, " by {}[{pid}]", OneLine(comm))?;
+        }
         match record.count {
             // Its conversations were counted in an earlier record.
             0 => write!(f, ", continued"),

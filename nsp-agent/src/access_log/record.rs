@@ -85,8 +85,20 @@ pub struct AccessRecord {
     pub interface: Option<String>,
     /// The resource's systemd unit.
     pub unit: Option<String>,
+    /// The process whose call was refused at once; of several the first.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// What it is called.
+    #[serde(default)]
+    pub comm: Option<String>,
     /// Of inbound traffic that enforcing would deny: whether the host answered.
     pub host_rules_outcome: Option<HostRulesOutcome>,
+}
+
+/// The kernel's name of a process, whatever it has in it.
+fn command(comm: &[u8; 16]) -> String {
+    let length = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+    String::from_utf8_lossy(&comm[..length]).into_owned()
 }
 
 impl AccessRecord {
@@ -109,8 +121,18 @@ impl AccessRecord {
             grain,
             _pad: _,
         } = *key;
-        let Record { count, packets, bytes, answers, first_ns, last_ns, opener_port, _pad: _ } =
-            *record;
+        let Record {
+            count,
+            packets,
+            bytes,
+            answers,
+            first_ns,
+            last_ns,
+            opener_port,
+            _pad: _,
+            pid,
+            comm,
+        } = *record;
         let outbound = bits & flags::OUTBOUND != 0;
         let denied = bits & flags::DENIED != 0;
         let known_category =
@@ -180,6 +202,8 @@ impl AccessRecord {
             access_mode: mode.name().into(),
             interface: catalogue.interface(ifindex).map(String::from),
             unit: catalogue.unit(association).map(str::to_owned),
+            pid: (pid != 0).then_some(pid),
+            comm: (pid != 0).then(|| command(&comm)),
             host_rules_outcome: (known_category
                 == Some(Category::PublicInboundResourceRulesAllowed))
             .then_some(match answers {

@@ -83,7 +83,9 @@ pub(super) fn sums() -> Record {
         first_ns: 1_000_000_000_000,
         last_ns: 1_042_500_000_000,
         opener_port: 40_000,
-        _pad: [0; 6],
+        _pad: 0,
+        pid: 0,
+        comm: [0; 16],
     }
 }
 

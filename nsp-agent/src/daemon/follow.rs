@@ -224,6 +224,18 @@ impl Agent {
         }
     }
 
+    /// Hooks programs' calls for a way out. TC denies what these hooks would, only later: to do without
+    /// them is no failure.
+    pub(super) fn hook_calls(&mut self) {
+        self.calls =
+            cgroups::mount_point().map_err(|error| with_sources(&error)).and_then(|mount| {
+                self.datapath.attach_calls(&mount).map_err(|error| with_sources(&error))
+            });
+        if let Err(why) = &self.calls {
+            tracing::warn!(%why, "denied calls fail by their own timeout");
+        }
+    }
+
     /// The interface with the default route must be covered, or the perimeter is a pretence.
     pub(super) fn check_covered(&mut self) -> Result<(), DaemonError> {
         if self.options.allow_uncovered {

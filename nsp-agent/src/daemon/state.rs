@@ -27,7 +27,7 @@ use crate::{
         oracle::{HostView, Oracle},
     },
     datapath::{
-        Capacities, Datapath, Events,
+        Calls, Capacities, Datapath, Events,
         attach::{Attachments, Device},
     },
     host::{
@@ -57,6 +57,8 @@ pub(super) struct Agent {
     pub(super) compiled: Compiled,
     pub(super) datapath: Datapath,
     pub(super) attachments: Attachments,
+    /// The hooks at programs' calls, or why there are none: then what is denied fails slowly.
+    pub(super) calls: Result<Calls, String>,
     /// Devices that should be covered and are not, with the reason.
     pub(super) uncovered: BTreeMap<String, String>,
     pub(super) links: Vec<Link>,
@@ -108,6 +110,7 @@ impl Agent {
             compiled,
             datapath,
             attachments: Attachments::default(),
+            calls: Err("not yet hooked".to_owned()),
             uncovered: BTreeMap::new(),
             links,
             routes,
@@ -139,6 +142,7 @@ impl Agent {
         }
         agent.cover(&wanted);
         agent.check_covered()?;
+        agent.hook_calls();
         agent.begin().await?;
         agent.self_test()?;
         Ok(agent)

@@ -55,6 +55,10 @@ impl Agent {
             "publicNetworkAccess": format!("{:?}", policy.perimeter.public_network_access),
             "resources": resources,
             "interfaces": interfaces,
+            "calls": match &self.calls {
+                Ok(_) => json!({"hooked": true}),
+                Err(why) => json!({"hooked": false, "why": why}),
+            },
             "flows": self.count_flows(),
             "counters": self.counters_json(),
             "names": self.names_json().await,
@@ -72,7 +76,10 @@ impl Agent {
     /// Whether the policy file is not what is running.
     fn file_differs(&self) -> bool {
         let path = self.trial.as_ref().unwrap_or(&self.options.policy);
-        crate::policy::load(path).map_or(true, |loaded| loaded.digest != self.loaded.digest)
+        // `nsp mode` changes the policy that runs and no file.
+        self.options.load(path).map_or(true, |loaded| {
+            loaded.digest != self.loaded.digest || loaded.policy != self.loaded.policy
+        })
     }
 
     fn counters_json(&self) -> Value {

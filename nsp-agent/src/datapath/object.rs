@@ -65,8 +65,10 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
     let globals = [classes as u32, cells as u32, rows as u32, rules as u32, names as u32];
     let flows_v6 = flows / 4;
     let peer_flows = [flows, flows_v6].map(|flows| (flows / PEER_PART).max(1));
+    let netns_cookie = super::calls::netns_cookie();
     let mut loader = EbpfLoader::new();
     loader
+        .override_global("NETNS_COOKIE", &netns_cookie, true)
         .override_global("PEER_FLOWS_MAX_V4", &peer_flows[0], true)
         .override_global("PEER_FLOWS_MAX_V6", &peer_flows[1], true)
         .override_global("PLACES_COUNT_V4", &flows, true)
@@ -99,6 +101,7 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
         let loaded = match program {
             Program::Xdp(program) => program.load(),
             Program::SchedClassifier(program) => program.load(),
+            Program::CgroupSockAddr(program) => program.load(),
             _ => Ok(()),
         };
         loaded.map_err(|source| DatapathError::Program { program: name.to_owned(), source })?;

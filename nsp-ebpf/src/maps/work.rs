@@ -40,7 +40,7 @@ pub(crate) struct Work {
 /// processor. A map's memory has another use: the verifier forgets how each field came about and
 /// does not walk every way of the parser twice.
 #[btf_map]
-static SCRATCH: PerCpuArray<Work, 4> = PerCpuArray::new();
+static SCRATCH: PerCpuArray<Work, 5> = PerCpuArray::new();
 
 /// Who uses a scratch place.
 #[derive(Clone, Copy)]
@@ -50,6 +50,7 @@ pub(crate) enum Hook {
     Ingress = 1,
     Egress = 2,
     Explain = 3,
+    Call = 4,
 }
 
 /// The work place of a hook, its packet emptied.

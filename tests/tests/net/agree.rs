@@ -166,8 +166,9 @@ impl Attempt {
         let Self { opener, remote, local, transport, port, peer: _ } = *self;
         let inbound = opener == Opener::Peer;
         let (source, destination) = if inbound { (remote, local) } else { (local, remote) };
+        // A program that is refused has no address yet, unless it bound its socket to one.
+        let any = if remote.is_ipv4() { "0.0.0.0" } else { "::" };
         let columns = json!({
-            "SourceIpAddress": source,
             "DestinationIpAddress": destination,
             "DestinationPort": port,
             "SourceProtocol": transport.word().to_uppercase(),
@@ -175,7 +176,11 @@ impl Attempt {
             // The same addresses and port may have been tried from inside the unit and outside.
             "ServiceResourceId": format!("/perimeters/random/resources/{}", self.resource()),
         });
-        log.iter().find(|record| seen::has(record, &columns))
+        log.iter().find(|record| {
+            let from = &record["SourceIpAddress"];
+            let fits = *from == json!(source) || opener == Opener::Unit && *from == any;
+            fits && seen::has(record, &columns)
+        })
     }
 }
 

@@ -9,6 +9,7 @@ mod accounting;
 mod agree;
 mod apply;
 mod bad_policy;
+mod calls;
 mod cgroup;
 mod clouds;
 mod coexist;

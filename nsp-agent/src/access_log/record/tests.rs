@@ -51,6 +51,8 @@ fn inbound_that_would_be_denied() {
         "Reason": "no rule",
         "AccessMode": "transition",
         "Interface": "eth0",
+        "Pid": null,
+        "Comm": null,
         "Unit": "postgresql@16-main.service",
         "HostRulesOutcome": "replied",
     });
@@ -96,6 +98,8 @@ fn outbound_admitted_by_name() {
         "Reason": "access rule",
         "AccessMode": "enforced",
         "Interface": "eth0",
+        "Pid": null,
+        "Comm": null,
         "Unit": "postgresql@16-main.service",
         "HostRulesOutcome": null,
     });

@@ -99,10 +99,23 @@ fn resolve_one(
         let typed = own.as_ref().or(document.access_mode.as_ref());
         typed.map(|mode| mode.value).unwrap_or_default()
     };
+    let inbound_mode = mode(&document.inbound_mode);
+    let takes_inbound = match &selector {
+        Selector::Host => true,
+        Selector::Part(part) => part.takes_inbound(),
+    };
+    if inbound_mode == AccessMode::Enforced && takes_inbound && profile.inbound.is_empty() {
+        let what =
+            format!("resource `{name}` is enforced and `{profile_name}` has no inbound rule");
+        let why = "every new connection of a public peer will be denied, an operator's too";
+        let cure =
+            format!("add [profile.{profile_name}.inbound.NAME], or inbound_mode = \"transition\"");
+        report.warning(document.span, Refusal::new(what, why).cure(cure));
+    }
     Some(Resource {
         selector,
         profile: profile_name.clone(),
-        inbound_mode: mode(&document.inbound_mode),
+        inbound_mode,
         outbound_mode: mode(&document.outbound_mode),
         on_deny: super::value_or_default(&document.on_deny),
         position: report.texts.position(document.span),

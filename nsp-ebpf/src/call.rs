@@ -1,0 +1,162 @@
+//! Calls for a way out: a program that the perimeter will not let out learns so at once (`EPERM`),
+//! and not by its own timeout minutes later.
+//!
+//! Nothing passes here that TC would not pass; what these hooks do not know (the device, a source
+//! address that the kernel will choose) they leave to it. What they refuse is counted and recorded
+//! as the packet that it would have been, of no length.
+
+use aya_ebpf::{
+    Global,
+    bindings::bpf_sock_addr,
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, generated::bpf_get_netns_cookie},
+    macros::cgroup_sock_addr,
+    programs::SockAddrContext,
+};
+use nsp_common::{
+    address::{Address, Family},
+    generation::association,
+    link::endpoint,
+    net::protocol::{self, tcp},
+    packet::flags,
+    verdict::{Direction, Verdict},
+};
+
+use crate::{
+    barrier, judge,
+    maps::{self, Hook, Work},
+};
+
+/// The network namespace that the agent guards: cgroups know no namespaces, and every process of the
+/// machine calls here. The agent sets it; zero is none.
+#[unsafe(no_mangle)]
+static NETNS_COOKIE: Global<u64> = Global::new(0);
+
+const REFUSED: i32 = 0;
+const GRANTED: i32 = 1;
+
+#[cgroup_sock_addr(connect4)]
+fn nsp_connect4(context: SockAddrContext) -> i32 {
+    nsp_call_v4(context.sock_addr)
+}
+
+#[cgroup_sock_addr(connect6)]
+fn nsp_connect6(context: SockAddrContext) -> i32 {
+    nsp_call_v6(context.sock_addr)
+}
+
+#[cgroup_sock_addr(sendmsg4)]
+fn nsp_sendmsg4(context: SockAddrContext) -> i32 {
+    nsp_call_v4(context.sock_addr)
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+fn nsp_sendmsg6(context: SockAddrContext) -> i32 {
+    nsp_call_v6(context.sock_addr)
+}
+
+/// A call for an IPv4 address.
+#[inline(always)]
+fn nsp_call_v4(context: *mut bpf_sock_addr) -> i32 {
+    let Some(work) = mine(context) else { return GRANTED };
+    let packet = &mut work.packet;
+    packet.key.family = Family::V4 as u8;
+    // SAFETY: the context is the kernel's own, and so is the socket that it names, if it does. A word
+    // at a time, as the verifier wants it.
+    unsafe {
+        packet.key.remote = Address::v4((*context).user_ip4.to_ne_bytes());
+        packet.key.local = Address::v4([0; 4]);
+        let socket = (*context).__bindgen_anon_1.sk;
+        if !socket.is_null() {
+            packet.key.local_port = (*socket).src_port as u16;
+            packet.key.local = Address::v4((*socket).src_ip4.to_ne_bytes());
+        }
+    }
+    call(context, work)
+}
+
+/// A call for an IPv6 address; for an IPv4 one, if it is in mapped form.
+#[inline(always)]
+fn nsp_call_v6(context: *mut bpf_sock_addr) -> i32 {
+    let Some(work) = mine(context) else { return GRANTED };
+    let packet = &mut work.packet;
+    // SAFETY: as above. An address is aligned for words.
+    unsafe {
+        let remote: *mut u32 = (&raw mut packet.key.remote).cast();
+        remote.write_volatile((&raw const (*context).user_ip6[0]).read_volatile());
+        remote.add(1).write_volatile((&raw const (*context).user_ip6[1]).read_volatile());
+        remote.add(2).write_volatile((&raw const (*context).user_ip6[2]).read_volatile());
+        remote.add(3).write_volatile((&raw const (*context).user_ip6[3]).read_volatile());
+        let socket = (*context).__bindgen_anon_1.sk;
+        if !socket.is_null() {
+            packet.key.local_port = (*socket).src_port as u16;
+            let local: *mut u32 = (&raw mut packet.key.local).cast();
+            local.write_volatile((&raw const (*socket).src_ip6[0]).read_volatile());
+            local.add(1).write_volatile((&raw const (*socket).src_ip6[1]).read_volatile());
+            local.add(2).write_volatile((&raw const (*socket).src_ip6[2]).read_volatile());
+            local.add(3).write_volatile((&raw const (*socket).src_ip6[3]).read_volatile());
+        }
+    }
+    barrier::forget();
+    packet.key.family = if packet.key.remote.is_mapped() { Family::V4 } else { Family::V6 } as u8;
+    call(context, work)
+}
+
+/// The place for a call of the network namespace that the agent guards.
+#[inline(always)]
+fn mine(context: *mut bpf_sock_addr) -> Option<&'static mut Work> {
+    // SAFETY: the context is the kernel's own.
+    let cookie = unsafe { bpf_get_netns_cookie(context.cast()) };
+    if cookie != NETNS_COOKIE.load() {
+        return None;
+    }
+    maps::scratch(Hook::Call)
+}
+
+#[inline(always)]
+fn call(context: *mut bpf_sock_addr, work: &mut Work) -> i32 {
+    let packet = &mut work.packet;
+    // SAFETY: as above.
+    unsafe {
+        packet.key.remote_port = u16::from_be((*context).user_port as u16);
+        packet.key.protocol = (*context).protocol as u8;
+    }
+    packet.direction = Direction::Outbound as u8;
+    packet.flags = flags::ADDRESSED | flags::KEYED | flags::PORTS | flags::CALL;
+    packet.hop_limit = 64;
+    if packet.key.protocol == protocol::TCP {
+        packet.tcp_flags = tcp::SYN;
+    }
+    if nsp_stays_here(Hook::Call as u32) != 0 {
+        return GRANTED;
+    }
+    judge::call(Hook::Call);
+    let silently =
+        maps::association(work.slot, work.decision.association).has(association::DENIED_SILENTLY);
+    if !matches!(work.decision.verdict, Verdict::Drop) || silently {
+        return GRANTED;
+    }
+    name_caller(work);
+    judge::nsp_report(Hook::Call as u32);
+    REFUSED
+}
+
+/// Whether the call never leaves by a judged device: it is to this host, or no judged device leads
+/// there. By itself for its stack's sake, as in `judge.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_stays_here(hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 1 };
+    let (remote, family) = (&work.packet.key.remote, work.packet.ip_family());
+    u32::from(
+        remote.is_loopback(family)
+            || remote.is_unspecified(family)
+            || maps::endpoint(remote) & endpoint::OWN != 0
+            || maps::route_groups(remote, family) == 0,
+    )
+}
+
+#[inline(always)]
+fn name_caller(work: &mut Work) {
+    work.record.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    work.record.comm = bpf_get_current_comm().unwrap_or([0; 16]);
+}
