@@ -44,16 +44,6 @@ fn nsp_connect6(context: SockAddrContext) -> i32 {
     nsp_call_v6(context.sock_addr)
 }
 
-#[cgroup_sock_addr(sendmsg4)]
-fn nsp_sendmsg4(context: SockAddrContext) -> i32 {
-    nsp_call_v4(context.sock_addr)
-}
-
-#[cgroup_sock_addr(sendmsg6)]
-fn nsp_sendmsg6(context: SockAddrContext) -> i32 {
-    nsp_call_v6(context.sock_addr)
-}
-
 /// A call for an IPv4 address.
 #[inline(always)]
 fn nsp_call_v4(context: *mut bpf_sock_addr) -> i32 {
@@ -120,6 +110,9 @@ fn call(context: *mut bpf_sock_addr, work: &mut Work) -> i32 {
         packet.key.remote_port = u16::from_be((*context).user_port as u16);
         packet.key.protocol = (*context).protocol as u8;
     }
+    if !opens(packet.key.protocol, packet.key.local_port) {
+        return GRANTED;
+    }
     packet.direction = Direction::Outbound as u8;
     packet.flags = flags::ADDRESSED | flags::KEYED | flags::PORTS | flags::CALL;
     packet.hop_limit = 64;
@@ -138,6 +131,17 @@ fn call(context: *mut bpf_sock_addr, work: &mut Work) -> i32 {
     name_caller(work);
     judge::nsp_report(Hook::Call as u32);
     REFUSED
+}
+
+/// Whether a call can only open a conversation. A UDP socket that has its port may be a service's that
+/// answers whoever asked it (ADR 0010).
+#[inline(always)]
+fn opens(protocol: u8, local_port: u16) -> bool {
+    match protocol {
+        protocol::TCP => true,
+        protocol::UDP => local_port == 0,
+        _ => false,
+    }
 }
 
 /// Whether the call never leaves by a judged device: it is to this host, or no judged device leads

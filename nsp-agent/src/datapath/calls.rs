@@ -10,7 +10,7 @@ use aya::programs::{
 
 use super::{Datapath, DatapathError};
 
-const PROGRAMS: [&str; 4] = ["nsp_connect4", "nsp_connect6", "nsp_sendmsg4", "nsp_sendmsg6"];
+const PROGRAMS: [&str; 2] = ["nsp_connect4", "nsp_connect6"];
 
 /// The hooks; dropping it detaches.
 pub struct Calls {

@@ -18,22 +18,40 @@ const LOGGED_WITHIN: Duration = Duration::from_secs(5);
 /// An attempt and the claims about it.
 pub(super) struct Claim {
     attempt: Attempt,
-    succeeds: bool,
+    fate: Fate,
     /// Who is asked, by the log's name for it, the first word of the line, and why.
     logged: Option<(&'static str, &'static str, &'static str)>,
     /// What decided, where the log does not say.
     instead: &'static str,
 }
 
+/// What is claimed of the outcome.
+#[derive(Clone, Copy)]
+enum Fate {
+    GetsThrough,
+    MeetsSilence,
+    /// The system call fails.
+    IsDenied,
+}
+
 impl Attempt {
     /// It works.
     pub(super) fn succeeds(self) -> Claim {
-        Claim { attempt: self, succeeds: true, logged: None, instead: "" }
+        self.is(Fate::GetsThrough)
     }
 
     /// Nobody answers.
     pub(super) fn meets_silence(self) -> Claim {
-        Claim { attempt: self, succeeds: false, logged: None, instead: "" }
+        self.is(Fate::MeetsSilence)
+    }
+
+    /// The program learns at once that it may not.
+    pub(super) fn fails_at_once(self) -> Claim {
+        self.is(Fate::IsDenied)
+    }
+
+    fn is(self, fate: Fate) -> Claim {
+        Claim { attempt: self, fate, logged: None, instead: "" }
     }
 }
 
@@ -54,9 +72,10 @@ impl Claim {
     }
 
     fn holds(&self, outcomes: &[Outcome; 2]) -> bool {
-        outcomes.iter().all(|outcome| match outcome {
-            Outcome::TimedOut => !self.succeeds,
-            other => other.is_success() == self.succeeds && self.succeeds,
+        outcomes.iter().all(|outcome| match self.fate {
+            Fate::GetsThrough => outcome.is_success(),
+            Fate::MeetsSilence => *outcome == Outcome::TimedOut,
+            Fate::IsDenied => *outcome == Outcome::PermissionDenied,
         })
     }
 
@@ -108,7 +127,11 @@ pub(super) fn play(screen: Screen, agent: Option<&Agent>, claims: &[Claim]) -> T
     for ((claim, outcomes), line) in claims.iter().zip(&outcomes).zip(&found) {
         let Attempt { who, what, .. } = &claim.attempt;
         if !claim.holds(outcomes) {
-            let wanted = if claim.succeeds { "gets through" } else { "meets silence" };
+            let wanted = match claim.fate {
+                Fate::GetsThrough => "gets through",
+                Fate::MeetsSilence => "meets silence",
+                Fate::IsDenied => "is denied at once",
+            };
             return Err(Failure::Untrue(format!(
                 "{who} → {what} {wanted}; it was {:?} over IPv4 and {:?} over IPv6",
                 outcomes[0], outcomes[1]

@@ -1,6 +1,7 @@
 //! Programs that are not let out learn so at once, and the log says which they were.
 
 use std::{
+    io::ErrorKind,
     net::{SocketAddr, UdpSocket},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -12,6 +13,7 @@ use nsp_tests::{
     packet::{BOTH, Family, Party},
     sockets::{Outcome, tcp_connect},
 };
+use rustix::net::{self, AddressFamily, SocketType};
 use serde_json::json;
 
 use crate::{cgroup::Cgroup, seen, service};
@@ -92,21 +94,66 @@ fn denied_call_fails_at_once_and_allowed_ones_go_through() {
     assert_eq!(seen::packets(&agent, "no rule", "Outbound", "deny"), 3, "and none of them left");
 }
 
+/// A UDP socket without a port of its own, connected as a resolver's is.
+fn connect_udp(world: &World, to: SocketAddr) -> Result<(), ErrorKind> {
+    let domain = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    world.server().enter(|| {
+        let socket = net::socket(domain, SocketType::DGRAM, None).expect("a socket");
+        net::connect(socket, &to).map_err(|error| error.kind())
+    })
+}
+
 #[test]
-fn denied_datagram_fails_at_once_too() {
+fn denied_udp_connect_fails_at_once_too() {
     let world = world();
-    let _agent = start(&world, &policy("host = true"));
+    let agent = start(&world, &policy("host = true"));
     for family in BOTH {
-        let send = |party: Party| {
-            world.server().enter(|| {
-                let socket = UdpSocket::bind((Party::Server.address(family), 0)).expect("a port");
-                socket.send_to(b"hello", (party.address(family), HTTPS)).map_err(|it| it.kind())
-            })
-        };
-        assert_eq!(send(Party::Stranger), Err(std::io::ErrorKind::PermissionDenied));
-        assert_eq!(send(Party::Office), Ok(5));
-        assert_eq!(send(Party::Private), Ok(5));
+        let connect =
+            |party: Party| connect_udp(&world, SocketAddr::new(party.address(family), HTTPS));
+        assert_eq!(connect(Party::Stranger), Err(ErrorKind::PermissionDenied));
+        assert_eq!(connect(Party::Office), Ok(()));
+        assert_eq!(connect(Party::Private), Ok(()));
     }
+    assert_eq!(seen::packets(&agent, "no rule", "Outbound", "deny"), 2);
+}
+
+/// A service has its port already, and the one that asks may be nobody the host would call.
+#[test]
+fn udp_service_answers_by_its_own_socket_connected_or_not() {
+    const PORT: u16 = 5514;
+    let world = world();
+    let inbound = r#"
+        [profile.job.inbound.anyone]
+        address_prefixes = ["198.51.100.0/24", "2001:db8:5::/48"]
+        ports = ["5514/udp"]
+    "#;
+    let agent = start(&world, &format!("{}{inbound}", policy("host = true")));
+    for family in BOTH {
+        let any = if family == Family::V4 { "0.0.0.0" } else { "::" };
+        for connected in [false, true] {
+            let service = world.server().enter(|| UdpSocket::bind((any, PORT))).expect("the port");
+            let client = world
+                .host(Party::Stranger)
+                .enter(|| UdpSocket::bind((Party::Stranger.address(family), 0)).expect("a port"));
+            for socket in [&service, &client] {
+                socket.set_read_timeout(Some(service::PATIENCE)).expect("a socket");
+            }
+            let to = world.server_address(Party::Stranger, family, PORT);
+            client.send_to(b"ask", to).expect("it leaves");
+            let mut buffer = [0; 16];
+            let (_, from) = service.recv_from(&mut buffer).expect("the question");
+            world.server().enter(|| {
+                if connected {
+                    service.connect(from).expect("a service may connect to who asked");
+                    service.send(b"answer").expect("and answer");
+                } else {
+                    service.send_to(b"answer", from).expect("an answer leaves");
+                }
+            });
+            assert_eq!(client.recv(&mut buffer).expect("the answer"), 6);
+        }
+    }
+    assert_eq!(seen::packets(&agent, "no rule", "Outbound", "deny"), 0);
 }
 
 #[test]
