@@ -99,7 +99,7 @@ fn connect_udp(world: &World, to: SocketAddr) -> Result<(), ErrorKind> {
     let domain = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     world.server().enter(|| {
         let socket = net::socket(domain, SocketType::DGRAM, None).expect("a socket");
-        net::connect(socket, &to).map_err(|error| error.kind())
+        net::connect(socket, &to).map_err(rustix::io::Errno::kind)
     })
 }
 
