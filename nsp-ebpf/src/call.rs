@@ -22,6 +22,7 @@ use nsp_common::{
 };
 
 use crate::{
+    atomic::add as add_word,
     barrier, judge,
     maps::{self, Hook, Work},
 };
@@ -36,17 +37,33 @@ const GRANTED: i32 = 1;
 
 #[cgroup_sock_addr(connect4)]
 fn nsp_connect4(context: SockAddrContext) -> i32 {
-    nsp_call_v4(context.sock_addr)
+    alone(|| call_v4(context.sock_addr))
 }
 
 #[cgroup_sock_addr(connect6)]
 fn nsp_connect6(context: SockAddrContext) -> i32 {
-    nsp_call_v6(context.sock_addr)
+    alone(|| call_v6(context.sock_addr))
+}
+
+/// Judges one call at a time on each processor. Packets are judged where nobody comes between; a call
+/// is made by a task, which another one may preempt, and both would have the same work place. Who
+/// finds another at it leaves the call to TC: at worst, both do.
+#[inline(always)]
+fn alone(judge: impl FnOnce() -> i32) -> i32 {
+    let Some(callers) = maps::callers() else { return GRANTED };
+    // SAFETY: an aligned word of a map value, not null, and this processor's: a program does not
+    // migrate. Only programs of these hooks change it, by whole additions.
+    unsafe {
+        add_word(callers, 1);
+        let answer = if callers.read_volatile() == 1 { judge() } else { GRANTED };
+        add_word(callers, u64::MAX);
+        answer
+    }
 }
 
 /// A call for an IPv4 address.
 #[inline(always)]
-fn nsp_call_v4(context: *mut bpf_sock_addr) -> i32 {
+fn call_v4(context: *mut bpf_sock_addr) -> i32 {
     let Some(work) = mine(context) else { return GRANTED };
     let packet = &mut work.packet;
     packet.key.family = Family::V4 as u8;
@@ -66,7 +83,7 @@ fn nsp_call_v4(context: *mut bpf_sock_addr) -> i32 {
 
 /// A call for an IPv6 address; for an IPv4 one, if it is in mapped form.
 #[inline(always)]
-fn nsp_call_v6(context: *mut bpf_sock_addr) -> i32 {
+fn call_v6(context: *mut bpf_sock_addr) -> i32 {
     let Some(work) = mine(context) else { return GRANTED };
     let packet = &mut work.packet;
     // SAFETY: as above. An address is aligned for words.

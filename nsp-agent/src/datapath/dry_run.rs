@@ -18,13 +18,6 @@ impl Datapath {
     /// # Errors
     /// When the program cannot be run.
     pub fn explain(&self, question: &Question) -> Result<Answer, DatapathError> {
-        let failed = |source| DatapathError::Program { program: PROGRAM.to_owned(), source };
-        let program: &SchedClassifier = self
-            .ebpf
-            .program(PROGRAM)
-            .ok_or(DatapathError::NoAnswer)?
-            .try_into()
-            .map_err(failed)?;
         let data_in = question.to_bytes();
         let mut data_out = vec![0; data_in.len()];
         let options = TestRunOptions {
@@ -32,8 +25,20 @@ impl Datapath {
             data_out: Some(&mut data_out),
             ..TestRunOptions::new()
         };
-        program.test_run(options).map_err(failed)?;
+        self.call(PROGRAM, options)?;
         Answer::from_bytes(&data_out[..size_of::<Answer>()]).ok_or(DatapathError::NoAnswer)
+    }
+
+    /// Runs a program that takes its question or order as the bytes of a packet; its result.
+    pub(super) fn call(
+        &self,
+        name: &str,
+        options: TestRunOptions<'_>,
+    ) -> Result<u32, DatapathError> {
+        let failed = |source| DatapathError::Program { program: name.to_owned(), source };
+        let program: &SchedClassifier =
+            self.ebpf.program(name).ok_or(DatapathError::NoAnswer)?.try_into().map_err(failed)?;
+        Ok(program.test_run(options).map_err(failed)?.return_value)
     }
 
     /// Runs one of the programs on a frame, for real: counters, records and conversations change.

@@ -3,9 +3,9 @@
 use std::{collections::HashMap as ByKey, io, thread, time::Duration};
 
 use aya::{
-    Ebpf, Pod, TestRun as _,
+    Ebpf, Pod,
     maps::{HashMap, MapData, MapError},
-    programs::{SchedClassifier, TestRunOptions},
+    programs::TestRunOptions,
 };
 use nsp_common::{
     flow::{Flow, FlowKey, FlowKeyV4, Proven},
@@ -187,16 +187,9 @@ impl Datapath {
     }
 
     fn order(&self, action: Action, key: &FlowKey, flow: &Flow) -> Result<i32, DatapathError> {
-        let failed = |source| DatapathError::Program { program: PROGRAM.to_owned(), source };
-        let program: &SchedClassifier = self
-            .ebpf
-            .program(PROGRAM)
-            .ok_or(DatapathError::NoAnswer)?
-            .try_into()
-            .map_err(failed)?;
         let order = Order { key: *key, flow: *flow, action: action as u32, _pad: 0 };
         let data_in = order.to_bytes();
         let options = TestRunOptions { data_in: Some(&data_in), ..TestRunOptions::new() };
-        Ok(program.test_run(options).map_err(failed)?.return_value as i32)
+        Ok(self.call(PROGRAM, options)? as i32)
     }
 }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use aya::{
-    Ebpf, TestRun as _,
+    Ebpf,
     maps::{HashMap, MapData, MapError},
-    programs::{SchedClassifier, TestRunOptions},
+    programs::TestRunOptions,
 };
 use nsp_common::{
     address::{Address, Family},
@@ -112,13 +112,6 @@ impl Datapath {
         expires_s: u32,
         action: Teach,
     ) -> Result<Lesson, DatapathError> {
-        let failed = |source| DatapathError::Program { program: PROGRAM.to_owned(), source };
-        let program: &SchedClassifier = self
-            .ebpf
-            .program(PROGRAM)
-            .ok_or(DatapathError::NoAnswer)?
-            .try_into()
-            .map_err(failed)?;
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         let teaching = Teaching {
             address: Address::from(address),
@@ -129,7 +122,7 @@ impl Datapath {
         };
         let data_in = teaching.to_bytes();
         let options = TestRunOptions { data_in: Some(&data_in), ..TestRunOptions::new() };
-        let answer = program.test_run(options).map_err(failed)?.return_value;
+        let answer = self.call(PROGRAM, options)?;
         let lesson = u8::try_from(answer).ok().and_then(Lesson::from_number);
         lesson.ok_or(DatapathError::NoAnswer)
     }

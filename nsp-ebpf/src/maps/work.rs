@@ -42,6 +42,10 @@ pub(crate) struct Work {
 #[btf_map]
 static SCRATCH: PerCpuArray<Work, 5> = PerCpuArray::new();
 
+/// Tasks of this processor that are in the hooks at calls.
+#[btf_map]
+static CALLERS: PerCpuArray<u64, 1> = PerCpuArray::new();
+
 /// Who uses a scratch place.
 #[derive(Clone, Copy)]
 #[repr(u32)]
@@ -66,6 +70,12 @@ pub(crate) fn scratch(hook: Hook) -> Option<&'static mut Work> {
 pub(crate) fn work(hook: u32) -> Option<&'static mut Work> {
     let pointer = SCRATCH.get_ptr_mut(hook)?;
     // SAFETY: per-processor memory of the map's value type; programs of one hook do not interrupt
-    // each other, so nobody else holds it.
+    // each other (those at calls see to it themselves), so nobody else holds it.
     Some(unsafe { &mut *pointer })
+}
+
+/// The count of this processor's tasks in the hooks at calls.
+#[inline(always)]
+pub(crate) fn callers() -> Option<*mut u64> {
+    CALLERS.get_ptr_mut(0)
 }
