@@ -17,7 +17,7 @@ use nsp_tests::{
 use rustix::{net::sockopt, process::Signal};
 use serde_json::{Value, json};
 
-use crate::{outbound::assert_denied, seen, service};
+use crate::{seen, service};
 
 const POSTGRES: u16 = 5432;
 
@@ -240,65 +240,6 @@ fn hangup_signal_applies_the_file_and_saving_it_does_not() {
         assert_eq!(world.connect(Party::Stranger, family, POSTGRES), Outcome::TimedOut);
         assert_eq!(world.connect(Party::Office, family, POSTGRES), Outcome::Connected);
     }
-}
-
-#[test]
-fn first_start_keeps_what_was_live_before_it() {
-    let world = world();
-    let _postgres = service::tcp(world.server(), POSTGRES);
-    let _stranger = service::tcp(world.host(Party::Stranger), 443);
-    let inbound = BOTH.map(|family| service::open(&world, Party::Stranger, family, POSTGRES));
-    let outbound = BOTH.map(|family| service::open_out(&world, Party::Stranger, family, 443));
-    let live = || inbound.iter().chain(&outbound);
-    assert!(live().all(still_echoes));
-    let host = "[resource.host]\nhost = true\nprofile = \"database\"\naccess_mode = \"enforced\"";
-    let policy = format!("{}\n{host}", policy("enforced", OFFICE));
-    let agent = Agent::builder(world.server()).policy(&policy).start();
-    assert!(live().all(still_echoes), "a first start cuts nobody");
-    for family in BOTH {
-        assert_eq!(world.connect(Party::Stranger, family, POSTGRES), Outcome::TimedOut);
-        assert_denied(service::connect_out(&world, Party::Stranger, family, 443));
-    }
-    let kept = flows(&agent, "kept");
-    assert_eq!(kept.len(), 4, "{kept:?}");
-    assert!(kept.iter().all(|flow| flow["seeded"] == true), "{kept:?}");
-    agent.nsp_ok(&["flows", "cut", "--kept"]);
-    assert!(!live().any(still_echoes));
-}
-
-#[test]
-fn conversations_that_open_while_the_agent_starts_live_on() {
-    /// Connections that the echo service serves.
-    const SERVED_MAX: usize = 250;
-    let world = world();
-    let _postgres = service::tcp(world.server(), POSTGRES);
-    let started = AtomicBool::new(false);
-    let (agent, opened) = thread::scope(|scope| {
-        let knock = || {
-            let mut opened = Vec::new();
-            while !started.load(Ordering::Acquire) && opened.len() < SERVED_MAX {
-                let family = BOTH[opened.len() % 2];
-                let from = SocketAddr::new(Party::Stranger.address(family), 0);
-                let to = world.server_address(Party::Stranger, family, POSTGRES);
-                let brief = Duration::from_millis(100);
-                match tcp_open(world.host(Party::Stranger), from, to, brief) {
-                    Ok(stream) => opened.push(stream),
-                    // From here on they are denied.
-                    Err(_) => break,
-                }
-                thread::sleep(Duration::from_millis(5));
-            }
-            opened
-        };
-        let knocking = scope.spawn(knock);
-        let agent = Agent::builder(world.server()).policy(&policy("enforced", OFFICE)).start();
-        started.store(true, Ordering::Release);
-        (agent, knocking.join().expect("it knocks"))
-    });
-    assert!(opened.len() > 20, "{} opened while the agent started", opened.len());
-    let lost = opened.iter().filter(|stream| !still_echoes(stream)).count();
-    assert_eq!(lost, 0, "of {}:\n{}", opened.len(), agent.stderr());
-    assert_eq!(flows(&agent, "kept").len(), opened.len());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     io::Write as _,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -13,11 +13,11 @@ use nsp_tests::{
     agent::Agent,
     netns::World,
     packet::{BOTH, Party},
-    sockets::still_echoes,
+    sockets::{Outcome, still_echoes, tcp_open},
 };
 use serde_json::{Value, json};
 
-use crate::{seen, service};
+use crate::{outbound::assert_denied, seen, service};
 
 const POSTGRES: u16 = 5432;
 
@@ -65,6 +65,67 @@ fn strangers(world: &World) -> [TcpStream; 2] {
 /// Whether nothing gets through any more. What came through while the agent was gone is read first.
 fn is_ended(stream: &TcpStream) -> bool {
     (0..8).any(|_| !still_echoes(stream))
+}
+
+fn kept(agent: &Agent) -> Vec<Value> {
+    flows(agent).into_iter().filter(|flow| flow["state"] == "kept").collect()
+}
+
+#[test]
+fn first_start_keeps_what_was_live_before_it() {
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let _stranger = service::tcp(world.host(Party::Stranger), 443);
+    let inbound = BOTH.map(|family| service::open(&world, Party::Stranger, family, POSTGRES));
+    let outbound = BOTH.map(|family| service::open_out(&world, Party::Stranger, family, 443));
+    let live = || inbound.iter().chain(&outbound);
+    assert!(live().all(still_echoes));
+    let agent = start(&world, &policy("enforced", ""));
+    assert!(live().all(still_echoes), "a first start cuts nobody");
+    for family in BOTH {
+        assert_eq!(world.connect(Party::Stranger, family, POSTGRES), Outcome::TimedOut);
+        assert_denied(service::connect_out(&world, Party::Stranger, family, 443));
+    }
+    let kept = kept(&agent);
+    assert_eq!(kept.len(), 4, "{kept:?}");
+    assert!(kept.iter().all(|flow| flow["seeded"] == true), "{kept:?}");
+    agent.nsp_ok(&["flows", "cut", "--kept"]);
+    assert!(!live().any(still_echoes));
+}
+
+#[test]
+fn conversations_that_open_while_the_agent_starts_live_on() {
+    /// Connections that the echo service serves.
+    const SERVED_MAX: usize = 250;
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let started = AtomicBool::new(false);
+    let (agent, opened) = thread::scope(|scope| {
+        let knock = || {
+            let mut opened = Vec::new();
+            while !started.load(Ordering::Acquire) && opened.len() < SERVED_MAX {
+                let family = BOTH[opened.len() % 2];
+                let from = SocketAddr::new(Party::Stranger.address(family), 0);
+                let to = world.server_address(Party::Stranger, family, POSTGRES);
+                let brief = Duration::from_millis(100);
+                match tcp_open(world.host(Party::Stranger), from, to, brief) {
+                    Ok(stream) => opened.push(stream),
+                    // From here on they are denied.
+                    Err(_) => break,
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened
+        };
+        let knocking = scope.spawn(knock);
+        let agent = start(&world, &policy("enforced", OFFICE));
+        started.store(true, Ordering::Release);
+        (agent, knocking.join().expect("it knocks"))
+    });
+    assert!(opened.len() > 20, "{} opened while the agent started", opened.len());
+    let lost = opened.iter().filter(|stream| !still_echoes(stream)).count();
+    assert_eq!(lost, 0, "of {}:\n{}", opened.len(), agent.stderr());
+    assert_eq!(kept(&agent).len(), opened.len());
 }
 
 #[test]
