@@ -226,6 +226,9 @@ fn header(policy: &Policy) -> Generation {
         flags: match policy.perimeter.forwarded {
             Forwarded::Host => 0,
             Forwarded::Pass => flags::PASS_FORWARDED,
+        } | match policy.dns.recursive_unit {
+            None => 0,
+            Some(_) => flags::RECURSIVE,
         },
         public_access: public_access as u8,
         ..Generation::default()
@@ -254,6 +257,10 @@ fn associate(policy: &Policy, identities: &mut Identities, compiled: &mut Compil
             if anywhere_outbound {
                 compiled.header.flags |= flags::ENFORCED_OUTBOUND_ANYWHERE;
             }
+        }
+        if profile.strict_dns && resource.outbound_mode == AccessMode::Enforced {
+            bits |= association::STRICT_DNS;
+            compiled.header.flags |= flags::STRICT_DNS;
         }
         if profile.private == PrivateAccess::Rules {
             bits |= association::PRIVATE_BY_RULES;

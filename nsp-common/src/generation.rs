@@ -30,6 +30,11 @@ pub mod flags {
     pub const PASS_FORWARDED: u32 = 1 << 6;
     /// There are names that DNS answers are looked through for.
     pub const BY_DNS: u32 = 1 << 9;
+    /// Names are asked for by those alone whose rules have them: an association is
+    /// [`association::STRICT_DNS`](super::association::STRICT_DNS).
+    pub const STRICT_DNS: u32 = 1 << 10;
+    /// A recursive resolver of this host may ask anybody.
+    pub const RECURSIVE: u32 = 1 << 11;
     /// An association that any local address and device may concern is enforced inbound.
     pub const ENFORCED_INBOUND_ANYWHERE: u32 = 1 << 7;
     /// An association that any local address and device may concern is enforced outbound.
@@ -92,6 +97,8 @@ pub mod association {
     pub const METADATA_DENIED: u16 = 1 << 4;
     /// What is denied outbound fails by its own timeout, not at once.
     pub const DENIED_SILENTLY: u16 = 1 << 5;
+    /// Enforced outbound, and only names of its outbound rules may be asked for.
+    pub const STRICT_DNS: u16 = 1 << 6;
 }
 
 /// A resource with its profile and modes, in one generation.

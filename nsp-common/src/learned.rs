@@ -4,7 +4,7 @@
 //! generations. Each unit has a quota of addresses, kept by a ring: a new address takes the next
 //! place, and where somebody has it whose time is not over, the one after that.
 
-use crate::{address::Address, flow_key::FlowKey};
+use crate::{address::Address, flow_key::FlowKey, name::KEY_LEN};
 
 /// Names that one address can stand for at a time. Shared hosting puts thousands of names on an
 /// address; those a policy lists are few.
@@ -90,6 +90,65 @@ pub struct Asked {
     pub _pad: [u8; 5],
 }
 
+/// Where an address was learned from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Source {
+    /// A resolver's answer that came in.
+    Answer = 1,
+    /// An answer of this host's own stub or recursive resolver.
+    Stub = 2,
+    /// The agent asked.
+    Agent = 3,
+}
+
+/// The name that an address was in an answer for last, whether or not a rule has that name. Value of a
+/// table by address (IPv4 in mapped form).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Naming {
+    /// When, seconds of the coarse monotonic clock.
+    pub at_s: u32,
+    /// What the name is held by; zero when no rule has it.
+    pub unit: u32,
+    /// Bytes of the key, its zero included.
+    pub length: u16,
+    /// [`Source`] as a number.
+    pub source: u8,
+    /// Zero.
+    pub _pad: u8,
+    /// The key of the name ([`crate::name`]); what is behind it means nothing.
+    pub key: [u8; KEY_LEN],
+}
+
+/// What goes over the ring of names: one whose answer could not be read as it passed. The agent asks
+/// for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Wanted {
+    /// What the name is held by.
+    pub unit: Unit,
+    /// Bytes of the key, its zero included.
+    pub length: u16,
+    /// Why, a [`crate::verdict::Lesson`] as a number.
+    pub why: u8,
+    /// Zero.
+    pub _pad: [u8; 5],
+    /// As in [`Naming`].
+    pub key: [u8; KEY_LEN],
+}
+
+/// The process that a socket was last used by, as far as its calls told. Value of a table by the
+/// socket's cookie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Caller {
+    /// The process.
+    pub pid: u32,
+    /// Its name, zeros behind it.
+    pub comm: [u8; 16],
+}
+
 /// A place in the ring of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
@@ -127,6 +186,9 @@ pub const fn expires_s(ttl_s: u32, now_ns: u64) -> u32 {
 crate::shared!(Unit, 8);
 crate::shared!(QuestionKey, 44);
 crate::shared!(Asked, 32);
+crate::shared!(Naming, 268);
+crate::shared!(Wanted, 272);
+crate::shared!(Caller, 20);
 crate::shared!(RingKey, 8);
 crate::shared!(RingEntry, 20);
 crate::shared!(LearnedName, 8);

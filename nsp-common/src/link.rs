@@ -21,6 +21,18 @@ pub mod endpoint {
     pub const RESOLVER: u32 = 1 << 0;
     /// This host's own: no name may stand for it.
     pub const OWN: u32 = 1 << 1;
+    /// A stub or recursive resolver of this host listens here, at port 53.
+    pub const STUB: u32 = 1 << 2;
+}
+
+/// Bits of the value of the table of cgroups whose programs resolve names for others, by cgroup id.
+pub mod resolving {
+    /// Nobody else's questions teach. Under the id zero; the others are listed.
+    pub const ONLY_LISTED: u32 = 1 << 0;
+    /// A stub resolver, or the agent: its questions teach, and what it answers at a stub's address.
+    pub const STUB: u32 = 1 << 1;
+    /// A recursive resolver: may ask anybody at port 53; what it answers at a stub's address teaches.
+    pub const RECURSIVE: u32 = 1 << 2;
 }
 
 crate::shared!(Link, 4);

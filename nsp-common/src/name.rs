@@ -58,6 +58,28 @@ impl NameKey {
         Some(key)
     }
 
+    /// The name of a key that the kernel wrote, in lower case without the root's dot; what is not
+    /// printable is escaped as in a zone file (RFC 4343 2.1). `None` where the bytes are no key.
+    pub fn text(key: &[u8]) -> Option<String> {
+        let mut rest = key.strip_suffix(&[0]).unwrap_or(key);
+        let mut labels = Vec::new();
+        while let Some((length, behind)) = rest.split_first() {
+            let (label, behind) = behind.split_at_checked(usize::from(*length))?;
+            let mut text = String::new();
+            for byte in label {
+                match byte {
+                    b'.' | b'\\' => text.push_str(&format!("\\{}", char::from(*byte))),
+                    b'!'..=b'~' => text.push(char::from(*byte)),
+                    _ => text.push_str(&format!("\\{byte:03}")),
+                }
+            }
+            labels.push(text);
+            rest = behind;
+        }
+        labels.reverse();
+        (!labels.is_empty()).then(|| labels.join("."))
+    }
+
     /// Length of the prefix, in bits.
     pub const fn bits(&self) -> u32 {
         self.length as u32 * 8
@@ -98,6 +120,14 @@ mod tests {
         // without lengths in front.
         let imitation = "\u{7}example\u{3}ww";
         assert!(!covers("example.com", &format!("{imitation}.com")));
+    }
+
+    #[test]
+    fn keys_are_shown_as_the_names_they_are() {
+        assert_eq!(NameKey::text(&key("www.example.com", false)).unwrap(), "www.example.com");
+        assert_eq!(NameKey::text(b"\x03com\x04a.b\xff\x00").unwrap(), "a\\.b\\255.com");
+        assert_eq!(NameKey::text(b"\x05com\x00"), None);
+        assert_eq!(NameKey::text(b"\x00"), None);
     }
 
     #[test]

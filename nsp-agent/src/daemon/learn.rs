@@ -98,7 +98,7 @@ impl Agent {
 
     pub(super) fn endpoints(&self) -> Vec<(Address, u32)> {
         let host = self.resolvers.remote().map(|resolver| resolver.address);
-        let policy = self.loaded.policy.resolvers.iter().copied();
+        let policy = self.loaded.policy.dns.resolvers.iter().copied();
         let mut all: Vec<IpAddr> = host.chain(policy).collect();
         all.sort_unstable();
         all.dedup();

@@ -89,7 +89,7 @@ fn describe(policy: &Policy) -> BTreeMap<String, String> {
         ),
     );
     all.insert("[private]".to_owned(), format!("{:?}", policy.private_prefixes));
-    all.insert("[dns]".to_owned(), format!("{:?}", policy.resolvers));
+    all.insert("[dns]".to_owned(), format!("{:?}", policy.dns));
     for (name, profile) in &policy.profiles {
         all.insert(
             format!("profile {name}"),

@@ -4,17 +4,19 @@
 //! or at a file, is left to [`resolve`](super::resolve).
 
 mod association;
+mod dns;
 mod fields;
 mod profile;
 mod tree;
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use ipnet::IpNet;
 
 use self::fields::{Fields, THE_TOP};
 pub(crate) use self::{
     association::ResourceDocument,
+    dns::DnsDocument,
     fields::Spanned,
     profile::{ProfileDocument, RuleDocument},
     tree::{Table, parse},
@@ -24,7 +26,7 @@ use super::{
     choice::{Forwarded, PlatformKey, PublicNetworkAccess},
     diagnose::{Refusal, Report, quoted},
     name::{Guid, Name},
-    prefix::{parse_address, parse_prefix, widest},
+    prefix::{parse_prefix, widest},
     text::Span,
 };
 
@@ -40,7 +42,7 @@ pub(crate) struct Document {
     pub(crate) profiles: BTreeMap<Name, ProfileDocument>,
     pub(crate) resources: BTreeMap<Name, ResourceDocument>,
     pub(crate) members: BTreeMap<Name, Spanned<Prefixes>>,
-    pub(crate) resolvers: Vec<Spanned<IpAddr>>,
+    pub(crate) dns: DnsDocument,
     pub(crate) logging: LoggingDocument,
 }
 
@@ -104,7 +106,7 @@ impl Document {
             perimeter: perimeter.map(|(span, table)| read_perimeter(span, table, report)),
             sources: sources.map(|(_, table)| read_sources(table, report)).unwrap_or_default(),
             private_prefixes: private.and_then(|(span, table)| read_private(span, table, report)),
-            resolvers: dns.map(|(_, table)| read_resolvers(table, report)).unwrap_or_default(),
+            dns: dns.map(|(_, table)| DnsDocument::read(table, report)).unwrap_or_default(),
             logging: logging.map(|(_, table)| read_logging(table, report)).unwrap_or_default(),
             ..Self::default()
         };
@@ -212,13 +214,6 @@ fn refuse_widest(prefixes: Option<&[Spanned<IpNet>]>, why: &str, report: &mut Re
             report.error(*span, refusal.cure(cure));
         }
     }
-}
-
-fn read_resolvers(table: Table, report: &mut Report) -> Vec<Spanned<IpAddr>> {
-    let mut fields = Fields::new("[dns]", table, report);
-    let resolvers = fields.list("resolvers", parse_address);
-    fields.finish();
-    resolvers.unwrap_or_default()
 }
 
 fn read_logging(table: Table, report: &mut Report) -> LoggingDocument {

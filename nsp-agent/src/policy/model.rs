@@ -39,8 +39,8 @@ pub struct Policy {
     pub resources: BTreeMap<Name, Resource>,
     /// The perimeter's resources on other hosts, by name.
     pub members: BTreeMap<Name, Member>,
-    /// Resolvers trusted besides the host's own.
-    pub resolvers: Vec<IpAddr>,
+    /// Names: who is trusted to answer for them, and who may ask for which.
+    pub dns: Dns,
     /// What is logged, and where.
     pub logging: Logging,
 }
@@ -86,6 +86,8 @@ pub struct Profile {
     pub inbound: BTreeMap<Name, InboundRule>,
     /// Where traffic may go.
     pub outbound: BTreeMap<Name, OutboundRule>,
+    /// Only names of its outbound rules may be asked for.
+    pub strict_dns: bool,
     /// Where the document says it.
     pub position: Position,
 }
@@ -146,6 +148,19 @@ pub struct Member {
     pub addresses: Vec<IpNet>,
     /// Where the document says it.
     pub position: Position,
+}
+
+/// Who is trusted to answer for names, and who may ask for which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Resolvers trusted besides the host's own.
+    pub resolvers: Vec<IpAddr>,
+    /// The unit of a recursive resolver on this host: it may ask anybody, and what it answers teaches.
+    pub recursive_unit: Option<UnitGlob>,
+    /// The document said `strict = true`: every profile's `strict_dns`.
+    pub strict: bool,
+    /// The document said `accept_blind = true`: wildcards may be enforced where answers cannot be seen.
+    pub accept_blind: bool,
 }
 
 /// What is logged, and where.

@@ -13,9 +13,9 @@ use ipnet::IpNet;
 use self::rules::Rules;
 use super::{
     diagnose::{Refusal, Report},
-    document::{Document, LoggingDocument, PerimeterDocument, Prefixes, Spanned},
+    document::{DnsDocument, Document, LoggingDocument, PerimeterDocument, Prefixes, Spanned},
     input::Reader,
-    model::{Logging, Member, Perimeter, Policy},
+    model::{Dns, Logging, Member, Perimeter, Policy},
     prefix::canonical,
 };
 use crate::sources::{Catalog, SourceInfo};
@@ -37,7 +37,7 @@ pub(crate) fn resolve(
         profiles,
         resources,
         members,
-        resolvers,
+        dns,
         logging,
     } = document;
     let wanted = rules::wanted_tags(profiles);
@@ -50,7 +50,8 @@ pub(crate) fn resolve(
     }
 
     let perimeter = perimeter.as_ref().and_then(|perimeter| resolve_perimeter(perimeter, report));
-    let mut rules = Rules::new(&catalog, &sources.subscriptions);
+    let dns = resolve_dns(dns);
+    let mut rules = Rules::new(&catalog, &sources.subscriptions, dns.strict);
     resources::warn_of_unused(profiles, resources, report);
     let profiles: BTreeMap<_, _> = profiles
         .iter()
@@ -68,10 +69,7 @@ pub(crate) fn resolve(
         private_prefixes: private_prefixes.as_ref().map(|prefixes| canonical(values(prefixes))),
         profiles,
         resources: resolved,
-        resolvers: {
-            let mut seen = BTreeSet::new();
-            resolvers.iter().map(|resolver| resolver.value).filter(|r| seen.insert(*r)).collect()
-        },
+        dns,
         logging: resolve_logging(logging, report),
         perimeter: perimeter?,
     };
@@ -97,6 +95,17 @@ fn resolve_perimeter(perimeter: &PerimeterDocument, report: &Report) -> Option<P
         platform: value_or_default(platform),
         position: report.texts.position(*span),
     })
+}
+
+fn resolve_dns(dns: &DnsDocument) -> Dns {
+    let DnsDocument { resolvers, recursive_unit, strict, accept_blind } = dns;
+    let mut seen = BTreeSet::new();
+    Dns {
+        resolvers: resolvers.iter().map(|it| it.value).filter(|it| seen.insert(*it)).collect(),
+        recursive_unit: recursive_unit.as_ref().map(|it| it.value.clone()),
+        strict: value_or_default(strict),
+        accept_blind: value_or_default(accept_blind),
+    }
 }
 
 fn resolve_logging(logging: &LoggingDocument, report: &Report) -> Logging {

@@ -34,7 +34,7 @@ fn every_key_of_the_format_arrives() {
     assert_eq!(guid, "2fd0a5c2-0000-4abc-8000-0123456789ab");
     assert_eq!(policy.perimeter.location.as_deref(), Some("eu-west"));
     assert_eq!(shown(policy.private_prefixes.as_ref().unwrap()), ["10.0.0.0/8", "fd00::/8"]);
-    assert_eq!(policy.resolvers, ["192.0.2.53".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(policy.dns.resolvers, ["192.0.2.53".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!(
         policy.logging,
         model::Logging {

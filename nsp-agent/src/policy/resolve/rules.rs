@@ -38,15 +38,18 @@ pub(super) struct Rules<'a> {
     subscriptions: &'a BTreeMap<Name, Spanned<Prefixes>>,
     subscriptions_used: BTreeSet<&'a Name>,
     files_used: BTreeSet<&'a Name>,
+    /// `[dns] strict`.
+    strict_dns: bool,
 }
 
 impl<'a> Rules<'a> {
     pub(super) fn new(
         catalog: &'a Catalog,
         subscriptions: &'a BTreeMap<Name, Spanned<Prefixes>>,
+        strict_dns: bool,
     ) -> Self {
         let (subscriptions_used, files_used) = (BTreeSet::new(), BTreeSet::new());
-        Self { catalog, subscriptions, subscriptions_used, files_used }
+        Self { catalog, subscriptions, subscriptions_used, files_used, strict_dns }
     }
 
     /// Resolves one profile.
@@ -76,6 +79,7 @@ impl<'a> Rules<'a> {
                 .iter()
                 .map(|(name, rule)| (name.clone(), self.outbound(rule, report)))
                 .collect(),
+            strict_dns: self.strict_dns,
             position: report.texts.position(*span),
         }
     }
