@@ -153,9 +153,13 @@ pub fn compile(policy: &Policy, identities: &mut Identities) -> Result<Compiled,
         sizes: Sizes::default(),
     };
     if !compiled.fqdns.is_empty() {
-        compiled.header.flags |= flags::BY_NAME | flags::BY_DNS;
+        compiled.header.flags |= flags::BY_NAME;
     }
     associate(policy, identities, &mut compiled);
+    if !compiled.resources.is_empty() {
+        // What is denied is told by its name, also where no rule has names.
+        compiled.header.flags |= flags::BY_DNS;
+    }
     compiled.sizes = Sizes::of(&compiled, prefix_count, port_classes.count());
     compiled.sizes.check()?;
     Ok(compiled)

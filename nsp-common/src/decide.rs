@@ -24,7 +24,7 @@ mod rules;
 
 pub use crate::decision::{Decision, FlowAction};
 pub use conversation::{follow, rejudge};
-pub use resource::{Seat, of_key as resource_of};
+pub use resource::{Seat, of_key as resource_of, of_sender as sender_of};
 
 use crate::{
     address::{Address, Family},
@@ -88,6 +88,8 @@ pub trait Tables {
     fn select(&self, selector: &Selector) -> u16;
     /// The association of the cgroup that sent the packet, or of its nearest listed ancestor.
     fn cgroup_association(&self) -> u16;
+    /// Whether the sender is a recursive resolver of this host.
+    fn is_recursive(&self) -> bool;
     /// One association of the current generation.
     fn association(&self, number: u16) -> Association;
     /// The rule at (lane, class, port class), or zero.
@@ -217,8 +219,11 @@ pub fn weigh<T: Tables>(
         }
         Step::Undecided => {}
     }
+    // 3., as far as it asks who sends, and the profile.
+    if let Some(decision) = infrastructure::recursive(packet, tables, generation) {
+        return decision;
+    }
     let class_number = tables.class_of(&packet.key.remote, packet.ip_family());
-    // 3., as far as it asks the profile.
     if let Some(decision) = platform::judge(packet, tables, &seat, class_number) {
         return decision;
     }

@@ -58,6 +58,23 @@ impl Decision {
         }
     }
 
+    /// A question that strict DNS does not let out. `name` stands for what was asked.
+    #[inline(always)]
+    pub const fn strict_dns(association: u16, name: u32) -> Self {
+        Self {
+            verdict: Verdict::Drop,
+            reason: Reason::StrictDns,
+            class: TrafficClass::Public,
+            opener: Direction::Outbound,
+            mode: AccessMode::Enforced,
+            would_deny: false,
+            flow: FlowAction::None,
+            association,
+            rule: 0,
+            name,
+        }
+    }
+
     /// The access-log category.
     #[inline(always)]
     pub const fn category(&self) -> Category {

@@ -96,7 +96,7 @@ pub struct RecordKey {
     pub local: [u8; 16],
     /// Identity of the rule, or zero.
     pub rule: u32,
-    /// Identity of the name, or zero.
+    /// Identity of the name, or zero; of a question that strict DNS refused, what stands for the asked one.
     pub name: u32,
     /// Number of the generation.
     pub generation: u32,
@@ -143,7 +143,7 @@ pub struct Record {
     pub opener_port: u16,
     /// Zero.
     pub _pad: u16,
-    /// The process that was refused at once, or zero.
+    /// The process whose socket the first packet went out by, or zero where its calls were not seen.
     pub pid: u32,
     /// Its name, zeros behind it.
     pub comm: [u8; 16],
@@ -238,6 +238,9 @@ impl RecordKey {
         if matches!(grain, Grain::Many) {
             // What is left is bounded by the policy, not by what anybody sends.
             self.local = [0; 16];
+            if self.reason == Reason::StrictDns as u8 {
+                self.name = 0;
+            }
         }
         self.grain = grain as u8;
     }

@@ -275,6 +275,8 @@ impl Flow {
     pub const fn pass_reason(&self) -> Reason {
         if self.reason == Reason::Resolver as u8 {
             Reason::Resolver
+        } else if self.reason == Reason::Recursive as u8 {
+            Reason::Recursive
         } else if self.reason == Reason::Metadata as u8 {
             Reason::Metadata
         } else if self.reason == Reason::Forwarded as u8 {

@@ -28,7 +28,7 @@ pub mod flags {
     pub const BY_NAME: u32 = 1 << 5;
     /// `forwarded = "pass"`.
     pub const PASS_FORWARDED: u32 = 1 << 6;
-    /// There are names that DNS answers are looked through for.
+    /// There are resources: DNS is read, to learn for rules, and to tell names.
     pub const BY_DNS: u32 = 1 << 9;
     /// Names are asked for by those alone whose rules have them: an association is
     /// [`association::STRICT_DNS`](super::association::STRICT_DNS).

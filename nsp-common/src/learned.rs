@@ -50,6 +50,9 @@ pub const GRACE_S: u32 = 120;
 /// How long a question waits for its answer.
 pub const PATIENCE_S: u64 = 30;
 
+/// Questions of one cgroup that wait for their answers.
+pub const QUESTIONS_PER_CGROUP: u32 = 512;
+
 /// Value of the table of names: what a name, or all below one, is held by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -70,6 +73,18 @@ pub struct QuestionKey {
     pub id: u16,
     /// Zero.
     pub _pad: u16,
+}
+
+/// A place in the quota of a cgroup that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct AskerPlace {
+    /// Its id.
+    pub cgroup: u64,
+    /// Which place.
+    pub index: u32,
+    /// Zero.
+    pub _pad: u32,
 }
 
 /// A question that was sent.
@@ -189,6 +204,7 @@ crate::shared!(Asked, 32);
 crate::shared!(Naming, 268);
 crate::shared!(Wanted, 272);
 crate::shared!(Caller, 20);
+crate::shared!(AskerPlace, 16);
 crate::shared!(RingKey, 8);
 crate::shared!(RingEntry, 20);
 crate::shared!(LearnedName, 8);

@@ -29,10 +29,12 @@ pub mod endpoint {
 pub mod resolving {
     /// Nobody else's questions teach. Under the id zero; the others are listed.
     pub const ONLY_LISTED: u32 = 1 << 0;
-    /// A stub resolver, or the agent: its questions teach, and what it answers at a stub's address.
+    /// A stub resolver, or the agent: its questions teach, whatever name they are about.
     pub const STUB: u32 = 1 << 1;
-    /// A recursive resolver: may ask anybody at port 53; what it answers at a stub's address teaches.
+    /// A recursive resolver: may ask anybody at port 53.
     pub const RECURSIVE: u32 = 1 << 2;
+    /// What it answers at a stub's address teaches.
+    pub const ANSWERS: u32 = 1 << 3;
 }
 
 crate::shared!(Link, 4);

@@ -50,7 +50,7 @@ pub struct Packet {
     pub ifindex: u32,
     /// Identification of a fragmented datagram.
     pub fragment_id: u32,
-    /// Where the payload of UDP begins in the frame; zero when it is something else.
+    /// Where the payload of UDP or TCP begins in the frame; zero when it is something else.
     pub payload: u32,
     /// Bits of [`flags`].
     pub flags: u16,

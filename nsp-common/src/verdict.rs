@@ -116,6 +116,8 @@ numbered! {
         Metadata = 9 "cloud endpoint",
         /// Forwarded traffic on a host whose policy says `forwarded = "pass"`.
         Forwarded = 10 "forwarded",
+        /// DNS of this host's recursive resolver, to whomever it asks.
+        Recursive = 11 "recursive resolver",
 
         /// Part of a conversation that was allowed when it opened.
         Flow = 16 "open conversation",
@@ -166,6 +168,9 @@ numbered! {
         Martian = 48 "martian source",
         /// A cloud platform's endpoint that the profile denies.
         MetadataDenied = 49 "cloud endpoint denied by the profile",
+        /// A question about a name that no outbound rule of the asker's profile has, or one by TCP, under
+        /// strict DNS.
+        StrictDns = 50 "strict DNS",
 
         /// Cut short before or inside the link header.
         TruncatedLink = 56 "truncated link header",
@@ -228,7 +233,7 @@ numbered! {
     Lesson {
         /// An address was learned, or its time prolonged.
         Learned = 0 "learned",
-        /// A question about a name of the policy was sent.
+        /// A question to a trusted resolver was sent.
         Asked = 1 "asked",
         /// An answer that comes too late, or together with another one.
         Late = 2 "late answer",
@@ -236,8 +241,8 @@ numbered! {
         Mismatched = 3 "answer to another question",
         /// It did not fit and was cut off: the agent asks again by itself.
         Truncated = 4 "truncated answer",
-        /// It is no message, or larger than is read.
-        Malformed = 5 "malformed or too large",
+        /// It is no message.
+        Malformed = 5 "malformed",
         /// It says that there is no such name, or that something failed.
         Negative = 6 "no such name or failure",
         /// A private, special or own address, which no name may stand for.
@@ -247,7 +252,13 @@ numbered! {
         /// The address has as many live names as it may, or the table is full.
         NoRoom = 9 "no room",
         /// An answer to no open question about a name of the policy: most are about others.
-        Unasked = 10 "answer to no question about a listed name",
+        Unasked = 10 "answer to no open question",
+        /// It came in several segments or fragments, or is too long to be read: the agent asks by itself.
+        Segmented = 11 "answer in pieces",
+        /// The agent was not told of a name that it should ask for: the ring was full.
+        Untold = 12 "agent not told",
+        /// An answer about a name that no rule has.
+        Unlisted = 13 "answer about a name of no rule",
     }
 }
 

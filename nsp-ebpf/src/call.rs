@@ -8,13 +8,17 @@
 use aya_ebpf::{
     Global,
     bindings::bpf_sock_addr,
-    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, generated::bpf_get_netns_cookie},
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid,
+        generated::{bpf_get_netns_cookie, bpf_get_socket_cookie},
+    },
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
 };
 use nsp_common::{
     address::{Address, Family},
     generation::association,
+    learned::Caller,
     link::endpoint,
     net::protocol::{self, tcp},
     packet::flags,
@@ -23,34 +27,53 @@ use nsp_common::{
 
 use crate::{
     atomic::add as add_word,
-    barrier, judge,
+    barrier,
+    dns::{self, NoMessage},
+    judge,
     maps::{self, Hook, Work},
+    tables::{Caller as CurrentTask, observe},
 };
 
 /// The network namespace that the agent guards: cgroups know no namespaces, and every process of the
 /// machine calls here. The agent sets it; zero is none.
 #[unsafe(no_mangle)]
 static NETNS_COOKIE: Global<u64> = Global::new(0);
+/// The agent's process, whose questions are about the policy's own names.
+#[unsafe(no_mangle)]
+static AGENT_PID: Global<u32> = Global::new(0);
 
 const REFUSED: i32 = 0;
 const GRANTED: i32 = 1;
 
 #[cgroup_sock_addr(connect4)]
 fn nsp_connect4(context: SockAddrContext) -> i32 {
-    alone(|| call_v4(context.sock_addr))
+    alone(Hook::Call, || call_v4(context.sock_addr))
 }
 
 #[cgroup_sock_addr(connect6)]
 fn nsp_connect6(context: SockAddrContext) -> i32 {
-    alone(|| call_v6(context.sock_addr))
+    alone(Hook::Call, || call_v6(context.sock_addr))
+}
+
+/// Notes who sends by a socket that is not connected. Nothing is refused here (ADR 0010).
+#[cgroup_sock_addr(sendmsg4)]
+fn nsp_sendmsg4(context: SockAddrContext) -> i32 {
+    note_caller(context.sock_addr);
+    GRANTED
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+fn nsp_sendmsg6(context: SockAddrContext) -> i32 {
+    note_caller(context.sock_addr);
+    GRANTED
 }
 
 /// Judges one call at a time on each processor. Packets are judged where nobody comes between; a call
 /// is made by a task, which another one may preempt, and both would have the same work place. Who
 /// finds another at it leaves the call to TC: at worst, both do.
 #[inline(always)]
-fn alone(judge: impl FnOnce() -> i32) -> i32 {
-    let Some(callers) = maps::callers() else { return GRANTED };
+pub(crate) fn alone(hook: Hook, judge: impl FnOnce() -> i32) -> i32 {
+    let Some(callers) = maps::callers(hook) else { return GRANTED };
     // SAFETY: an aligned word of a map value, not null, and this processor's: a program does not
     // migrate. Only programs of these hooks change it, by whole additions.
     unsafe {
@@ -108,15 +131,38 @@ fn call_v6(context: *mut bpf_sock_addr) -> i32 {
     call(context, work)
 }
 
-/// The place for a call of the network namespace that the agent guards.
+/// The place for a call of the network namespace that the agent guards; who calls is noted.
 #[inline(always)]
 fn mine(context: *mut bpf_sock_addr) -> Option<&'static mut Work> {
+    let cookie = note_caller(context)?;
+    let work = maps::scratch(Hook::Call)?;
+    work.cookie = cookie;
+    Some(work)
+}
+
+/// Notes which process uses the socket of a call in the guarded network namespace; the socket's cookie.
+#[inline(always)]
+fn note_caller(context: *mut bpf_sock_addr) -> Option<u64> {
     // SAFETY: the context is the kernel's own.
-    let cookie = unsafe { bpf_get_netns_cookie(context.cast()) };
-    if cookie != NETNS_COOKIE.load() {
+    if unsafe { bpf_get_netns_cookie(context.cast()) } != NETNS_COOKIE.load() {
         return None;
     }
-    maps::scratch(Hook::Call)
+    // SAFETY: as above.
+    let cookie = unsafe { bpf_get_socket_cookie(context.cast()) };
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // A datagram of the same process is no news.
+    if maps::caller(cookie).is_none_or(|known| known.pid != pid) {
+        let comm = bpf_get_current_comm().unwrap_or([0; 16]);
+        maps::set_caller(cookie, &Caller { pid, comm });
+    }
+    Some(cookie)
+}
+
+/// Whether the agent itself uses a socket.
+#[inline(always)]
+pub(crate) fn is_agent(cookie: u64) -> bool {
+    let pid = AGENT_PID.load();
+    cookie != 0 && pid != 0 && maps::caller(cookie).is_some_and(|caller| caller.pid == pid)
 }
 
 #[inline(always)]
@@ -136,16 +182,17 @@ fn call(context: *mut bpf_sock_addr, work: &mut Work) -> i32 {
     if packet.key.protocol == protocol::TCP {
         packet.tcp_flags = tcp::SYN;
     }
-    if nsp_stays_here(Hook::Call as u32) != 0 {
-        return GRANTED;
+    if nsp_strict_call(Hook::Call as u32) == 0 {
+        if nsp_stays_here(Hook::Call as u32) != 0 {
+            return GRANTED;
+        }
+        judge::call(Hook::Call);
     }
-    judge::call(Hook::Call);
     let silently =
         maps::association(work.slot, work.decision.association).has(association::DENIED_SILENTLY);
     if !matches!(work.decision.verdict, Verdict::Drop) || silently {
         return GRANTED;
     }
-    name_caller(work);
     judge::nsp_report(Hook::Call as u32);
     REFUSED
 }
@@ -176,8 +223,15 @@ pub(crate) extern "C" fn nsp_stays_here(hook: u32) -> u32 {
     )
 }
 
-#[inline(always)]
-fn name_caller(work: &mut Work) {
-    work.record.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    work.record.comm = bpf_get_current_comm().unwrap_or([0; 16]);
+/// Whether the call is for DNS by TCP that strict DNS does not let out, also to a resolver on this host.
+/// Questions by UDP are read when they are sent (`send.rs`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_strict_call(hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    if work.packet.key.protocol != protocol::TCP {
+        return 0;
+    }
+    observe(work);
+    u32::from(dns::is_strict(work) && dns::is_refused(hook, CurrentTask, &NoMessage))
 }

@@ -14,6 +14,7 @@ use nsp_common::{
 };
 
 use crate::{
+    dns::{self, Buffer},
     flow,
     maps::{self, Hook},
     report,
@@ -164,11 +165,27 @@ pub(crate) fn inbound(hook: Hook) -> Verdict {
 /// Decides about the packet in the hook's work place, which goes out, and concludes.
 #[inline(always)]
 pub(crate) fn outbound(skb: *mut __sk_buff, hook: Hook) -> Verdict {
+    outbound_only(skb, hook);
+    nsp_strict_skb(skb);
+    verdict(nsp_report(hook as u32))
+}
+
+/// Decides about the packet in the hook's work place, which goes out. It is not concluded.
+#[inline(always)]
+pub(crate) fn outbound_only(skb: *mut __sk_buff, hook: Hook) {
     let answer = nsp_settle(hook as u32);
     if answer != step::DECIDED {
         nsp_weigh_outbound(skb, hook as u32, answer);
     }
-    verdict(nsp_report(hook as u32))
+}
+
+/// Refuses a question that strict DNS does not let out, at TC.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_strict_skb(skb: *mut __sk_buff) -> u32 {
+    let hook = Hook::Egress as u32;
+    let is_strict = maps::work(hook).is_some_and(|work| dns::is_strict(work));
+    u32::from(is_strict && dns::is_refused(hook, Socket(skb), &Buffer(skb)))
 }
 
 /// Decides about the call in the hook's work place. It is not concluded: most calls become packets.

@@ -2,7 +2,7 @@
 //!
 //! A program reads its context into a [`nsp_common::packet::Packet`], asks
 //! [`nsp_common::decide::decide`], and leaves by [`report::conclude`], the one exit, which counts,
-//! records and tracks the conversation. Only `xdp.rs` and `tc.rs` know action codes.
+//! records and tracks the conversation. Only `xdp.rs`, `tc.rs`, `call.rs` and `send.rs` know action codes.
 #![no_std]
 #![no_main]
 // The one instruction the library lacks, see atomic.rs.
@@ -21,6 +21,7 @@ mod maps;
 mod order;
 mod packet;
 mod report;
+mod send;
 mod tables;
 mod tc;
 mod teach;

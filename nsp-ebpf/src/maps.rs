@@ -6,17 +6,23 @@
 mod flows;
 mod host;
 mod names;
+mod namings;
 mod policy;
 mod proven;
+mod questions;
 mod records;
+mod sockets;
 mod work;
 
 pub(crate) use flows::*;
 pub(crate) use host::*;
 pub(crate) use names::*;
+pub(crate) use namings::*;
 pub(crate) use policy::*;
 pub(crate) use proven::*;
+pub(crate) use questions::*;
 pub(crate) use records::*;
+pub(crate) use sockets::*;
 pub(crate) use work::*;
 
 /// Copies out of a hash map: the entry may be reused at any time, a copy is at worst torn between

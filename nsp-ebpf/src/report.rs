@@ -35,7 +35,9 @@ pub(crate) fn conclude(work: &mut Work) -> Verdict {
 /// When the table is full the peer's address is given up step by step before the record is.
 #[inline(always)]
 fn record(work: &mut Work, category: Category) {
-    let Work { packet, event, record: first, decision, generation, now_ns, odd_epoch, .. } = work;
+    let Work {
+        packet, event, record: first, decision, generation, now_ns, odd_epoch, cookie, ..
+    } = work;
     let (odd, now_ns) = (*odd_epoch != 0, *now_ns);
     let addition = Addition::of(packet, decision);
     event.key = RecordKey::of(packet, decision, category, generation.number);
@@ -49,6 +51,9 @@ fn record(work: &mut Work, category: Category) {
     first.first_ns = now_ns;
     first.last_ns = now_ns;
     first.opener_port = addition.opener_port;
+    let caller = if *cookie == 0 { None } else { maps::caller(*cookie) };
+    let caller = caller.unwrap_or_default();
+    (first.pid, first.comm) = (caller.pid, caller.comm);
     match maps::put_record(odd, Grain::Address, &event.key, first) {
         Ok(()) => {
             event.opener_port = addition.opener_port;

@@ -14,6 +14,7 @@ use nsp_common::{
     flow::{Flow, FlowKey},
     generation::{Association, Current, Generation},
     learned::Learned,
+    link::resolving,
     packet::{Packet, flags as packet_flags},
     selector::Selector,
 };
@@ -75,6 +76,20 @@ impl Sender for Described {
 /// Levels of cgroups that are looked at, from the top: units live in the first few.
 const CGROUP_LEVELS: i32 = 8;
 
+/// Bits of [`nsp_common::link::resolving`] of all cgroups that a sender is in, the root too.
+#[inline(always)]
+pub(crate) fn resolving_bits<S: Sender>(sender: &S) -> u32 {
+    let mut bits = 0;
+    for level in 0..=CGROUP_LEVELS {
+        let id = sender.ancestor_cgroup(level);
+        if id == 0 && level > 0 {
+            break;
+        }
+        bits |= maps::resolving(id);
+    }
+    bits
+}
+
 /// ICMP errors that pass, a second and processor, and at once.
 const ICMP_ERRORS_PER_S: u64 = 1000;
 const SECOND: u64 = 1_000_000_000;
@@ -116,7 +131,8 @@ impl<S: Sender> Live<S> {
     /// Nothing is written: who asks only wants to know.
     #[inline(always)]
     fn is_dry(&self) -> bool {
-        self.hook == Hook::Explain as u32 || self.hook == Hook::Call as u32
+        let hook = self.hook;
+        hook == Hook::Explain as u32 || hook == Hook::Call as u32 || hook == Hook::Send as u32
     }
 
     /// What was observed.
@@ -283,6 +299,11 @@ impl<S: Sender> Tables for Live<S> {
             }
         }
         nearest
+    }
+
+    #[inline(always)]
+    fn is_recursive(&self) -> bool {
+        resolving_bits(&self.sender) & resolving::RECURSIVE != 0
     }
 
     #[inline(always)]

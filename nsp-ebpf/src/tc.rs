@@ -2,6 +2,7 @@
 
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    helpers::generated::bpf_get_socket_cookie,
     macros::classifier,
     programs::TcContext,
 };
@@ -124,6 +125,8 @@ fn parse(context: &TcContext, hook: Hook, link: LinkHeader) {
     packet.flags = flags::LENGTH_FROM_BUFFER;
     if matches!(hook, Hook::Egress) {
         packet.direction = Direction::Outbound as u8;
+        // SAFETY: the context is the kernel's own; without a socket the answer is zero.
+        work.cookie = unsafe { bpf_get_socket_cookie(context.skb.skb.cast()) };
         if skb.ingress_ifindex != 0 {
             packet.flags |= flags::FORWARDED;
         }

@@ -36,6 +36,8 @@ pub struct HostView {
     pub endpoints: HashMap<Address, u32>,
     /// The sender's association, for a packet that goes out.
     pub sender: u16,
+    /// The sender is a recursive resolver.
+    pub is_recursive: bool,
     /// Tracked conversations.
     pub flows: HashMap<FlowKey, Flow>,
     /// Coarse monotonic clock, ns.
@@ -171,6 +173,10 @@ impl Tables for Oracle<'_> {
 
     fn cgroup_association(&self) -> u16 {
         self.host.sender
+    }
+
+    fn is_recursive(&self) -> bool {
+        self.host.is_recursive
     }
 
     fn association(&self, number: u16) -> Association {

@@ -4,6 +4,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use nsp_common::{
     class::{PortEntry, port_index},
+    flow_key::FlowKey,
     link::Link as KernelLink,
 };
 use tokio::sync::watch;
@@ -144,11 +145,12 @@ impl Agent {
             Ok(groups) => self.groups = groups,
             Err(error) => self.complain("too many interfaces", &error),
         }
-        let entries: Vec<(u32, KernelLink)> = self
-            .groups
-            .iter()
-            .map(|(index, group)| (*index, KernelLink { group: *group, _pad: 0, scope: 0 }))
-            .collect();
+        let is_bare = |index: u32| self.links.iter().any(|it| it.index == index && !it.ethernet);
+        let scope = |index| if is_bare(index) { FlowKey::scope_of(index) } else { 0 };
+        let entry = |(index, group): (&u32, &u8)| {
+            (*index, KernelLink { group: *group, _pad: 0, scope: scope(*index) })
+        };
+        let entries: Vec<(u32, KernelLink)> = self.groups.iter().map(entry).collect();
         self.datapath.set_links(&entries)?;
         let table = routes::route_table(&self.routes, &self.groups);
         self.datapath.set_routes(&table)?;

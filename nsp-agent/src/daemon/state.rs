@@ -159,6 +159,7 @@ impl Agent {
             learned: Default::default(),
             endpoints: self.endpoints().into_iter().collect(),
             sender,
+            is_recursive: false,
             flows: Default::default(),
             now_ns: now_ns(),
         };

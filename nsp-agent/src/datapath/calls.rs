@@ -1,20 +1,23 @@
-//! The hooks at programs' calls for a way out, on the root of the cgroups: every process passes by, and
-//! those of this network namespace are judged.
+//! The hooks at programs' calls for a way out, and at what they send by UDP, on the root of the cgroups:
+//! every process passes by, and those of this network namespace are judged.
 #![expect(unsafe_code, reason = "no safe interface tells the cookie of a network namespace")]
 
 use std::{fs::File, io, net::UdpSocket, os::fd::AsRawFd as _, path::Path};
 
 use aya::programs::{
-    CgroupAttachMode, CgroupSockAddr, ProgramError, cgroup_sock_addr::CgroupSockAddrLink,
+    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, ProgramError,
+    cgroup_skb::CgroupSkbLink, cgroup_sock_addr::CgroupSockAddrLink,
 };
 
 use super::{Datapath, DatapathError};
 
-const PROGRAMS: [&str; 2] = ["nsp_connect4", "nsp_connect6"];
+const CALLS: [&str; 4] = ["nsp_connect4", "nsp_connect6", "nsp_sendmsg4", "nsp_sendmsg6"];
+const SENDS: &str = "nsp_send";
 
 /// The hooks; dropping it detaches.
 pub struct Calls {
-    _links: Vec<CgroupSockAddrLink>,
+    _calls: Vec<CgroupSockAddrLink>,
+    _sends: CgroupSkbLink,
 }
 
 impl Datapath {
@@ -30,7 +33,7 @@ impl Datapath {
         let root = File::open(cgroups)
             .map_err(|source| DatapathError::Cgroups { path: cgroups.to_owned(), source })?;
         let mut links = Vec::new();
-        for name in PROGRAMS {
+        for name in CALLS {
             let program = self.ebpf.program_mut(name).ok_or(DatapathError::NoAnswer)?;
             let program: &mut CgroupSockAddr = program.try_into().map_err(failed(name))?;
             let link = program
@@ -39,7 +42,13 @@ impl Datapath {
                 .map_err(|source: ProgramError| failed(name)(source))?;
             links.push(link);
         }
-        Ok(Calls { _links: links })
+        let program = self.ebpf.program_mut(SENDS).ok_or(DatapathError::NoAnswer)?;
+        let program: &mut CgroupSkb = program.try_into().map_err(failed(SENDS))?;
+        let sends = program
+            .attach(&root, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)
+            .and_then(|id| program.take_link(id))
+            .map_err(|source: ProgramError| failed(SENDS)(source))?;
+        Ok(Calls { _calls: links, _sends: sends })
     }
 }
 

@@ -66,9 +66,11 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
     let flows_v6 = flows / 4;
     let peer_flows = [flows, flows_v6].map(|flows| (flows / PEER_PART).max(1));
     let netns_cookie = super::calls::netns_cookie();
+    let agent_pid = std::process::id();
     let mut loader = EbpfLoader::new();
     loader
         .override_global("NETNS_COOKIE", &netns_cookie, true)
+        .override_global("AGENT_PID", &agent_pid, true)
         .override_global("PEER_FLOWS_MAX_V4", &peer_flows[0], true)
         .override_global("PEER_FLOWS_MAX_V6", &peer_flows[1], true)
         .override_global("PLACES_COUNT_V4", &flows, true)
@@ -102,6 +104,7 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
             Program::Xdp(program) => program.load(),
             Program::SchedClassifier(program) => program.load(),
             Program::CgroupSockAddr(program) => program.load(),
+            Program::CgroupSkb(program) => program.load(),
             _ => Ok(()),
         };
         loaded.map_err(|source| DatapathError::Program { program: name.to_owned(), source })?;

@@ -133,6 +133,9 @@ pub fn rejudge<T: Tables>(
         // A resolver that is trusted no more is an ordinary peer: forget what it was.
         return tables.endpoint(&key.remote) & endpoint::RESOLVER != 0;
     }
+    if flow.reason == Reason::Recursive as u8 {
+        return generation.has(generation_flags::RECURSIVE);
+    }
     let mut seat = resource::seat_of(flow.association, flow.opened_by(), tables, generation);
     if seat.association == 0 {
         // Its resource is gone, or there was none: another may cover it now.
@@ -217,7 +220,7 @@ fn standing_of(flow: &Flow) -> Decision {
     } else {
         flow.pass_reason()
     };
-    let class = if flow.reason == Reason::Resolver as u8 {
+    let class = if flow.reason == Reason::Resolver as u8 || flow.reason == Reason::Recursive as u8 {
         TrafficClass::Infrastructure
     } else if flow.reason == Reason::Forwarded as u8 {
         TrafficClass::Unknown

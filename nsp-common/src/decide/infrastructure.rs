@@ -3,7 +3,7 @@
 use super::{Decision, FlowAction, Step, Tables};
 use crate::{
     address::Family,
-    generation::Generation,
+    generation::{Generation, flags as generation_flags},
     link::endpoint,
     net::{icmp::v6, protocol},
     packet::{Packet, flags},
@@ -48,6 +48,28 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
         return resolver(packet, tables, generation);
     }
     Step::Undecided
+}
+
+/// What a recursive resolver of this host asks whomever it finds; answers need the conversation that it
+/// opens.
+#[inline(always)]
+pub(super) fn recursive<T: Tables>(
+    packet: &Packet,
+    tables: &T,
+    generation: &Generation,
+) -> Option<Decision> {
+    if !generation.has(generation_flags::RECURSIVE)
+        || packet.way() != Direction::Outbound
+        || !packet.has(flags::PORTS)
+        || packet.key.remote_port != DNS
+        || !tables.is_recursive()
+    {
+        return None;
+    }
+    let class = TrafficClass::Infrastructure;
+    let mut decision = Decision::pass(Reason::Recursive, class, Direction::Outbound);
+    decision.flow = FlowAction::Open;
+    Some(decision)
 }
 
 enum Discovery {

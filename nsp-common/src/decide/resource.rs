@@ -161,6 +161,12 @@ fn by_place<T: Tables>(
     generation.host
 }
 
+/// The association of who sends what answers nobody: its cgroup's, or the host's.
+#[inline(always)]
+pub fn of_sender<T: Tables>(tables: &T, generation: &Generation) -> u16 {
+    outbound(tables, generation, 0)
+}
+
 /// Outbound: the sender's cgroup, then the resource that listens on the port, then the host.
 #[inline(always)]
 fn outbound<T: Tables>(tables: &T, generation: &Generation, listening: u16) -> u16 {

@@ -33,6 +33,7 @@ pub fn parse<B: Bytes + ?Sized>(
                 return Err(short);
             }
             packet.tcp_flags = header[13];
+            packet.payload = offset + u32::from(header[12] >> 4) * 4;
             ports(packet, [header[0], header[1], header[2], header[3]]);
         }
         protocol::UDP => {

@@ -1,20 +1,22 @@
-//! Names, questions about them, and what each unit has learned.
+//! Names, and what each unit has learned.
 
 use aya_ebpf::{
-    btf_maps::{ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    btf_maps::{ArrayOfMaps, HashMap, LpmTrie},
     cty::c_void,
     helpers::generated::bpf_map_lookup_elem,
     macros::btf_map,
 };
 use nsp_common::{
     address::{Address, Family},
-    dns::{Message, Walk},
     generation::SLOTS,
-    learned::{Asked, Learned, LearnedName, QuestionKey, RingEntry, RingKey, Unit},
-    name::{BACKWARD_END, BackwardKey, KEY_LEN},
+    learned::{Learned, LearnedName, RingEntry, RingKey, Unit},
+    name::{BACKWARD_END, KEY_LEN},
 };
 
-use super::host::{LEARNED_V4, LEARNED_V6};
+use super::{
+    host::{LEARNED_V4, LEARNED_V6},
+    questions::Reading,
+};
 
 const NOT_YET: u64 = aya_ebpf::bindings::BPF_NOEXIST as u64;
 
@@ -26,10 +28,6 @@ type NameTrie = LpmTrie<[u8; KEY_LEN], [u32; 2], 1>;
 #[btf_map]
 static NAMES: ArrayOfMaps<NameTrie, { SLOTS as usize }> = ArrayOfMaps::new();
 
-/// Questions about names of the policy that wait for their answers.
-#[btf_map]
-static QUESTIONS: LruHashMap<QuestionKey, Asked, 16384> = LruHashMap::new();
-
 /// The next place in the ring of each unit.
 #[btf_map]
 static RINGS: HashMap<u32, u64, 131072> = HashMap::new();
@@ -37,32 +35,6 @@ static RINGS: HashMap<u32, u64, 131072> = HashMap::new();
 /// The rings.
 #[btf_map]
 static RING_PLACES: HashMap<RingKey, RingEntry, 131072> = HashMap::new();
-
-/// What a program works on while it reads a message.
-#[repr(C)]
-pub(crate) struct Reading {
-    /// The message.
-    pub(crate) message: Message,
-    /// The key of the asked name.
-    pub(crate) key: BackwardKey,
-    /// How far it is read.
-    pub(crate) walk: Walk,
-    /// The question that it answers.
-    pub(crate) asked: Asked,
-}
-
-/// One a hook, as [`super::work`].
-#[btf_map]
-static READINGS: PerCpuArray<Reading, 4> = PerCpuArray::new();
-
-/// The place of a hook, as it is.
-#[inline(always)]
-pub(crate) fn reading(hook: u32) -> Option<&'static mut Reading> {
-    let pointer = READINGS.get_ptr_mut(hook)?;
-    // SAFETY: per-processor memory of the map's value type; programs of one hook do not interrupt
-    // each other, so nobody else holds it.
-    Some(unsafe { &mut *pointer })
-}
 
 /// What the asked name of a message is held by in the slot's generation.
 #[inline(always)]
@@ -85,24 +57,6 @@ pub(crate) fn unit(slot: u32, reading: &mut Reading) -> Option<Unit> {
     // SAFETY: null, or a value of that map.
     let [name, quota] = unsafe { unit.as_ref() }.copied()?;
     Some(Unit { name, quota })
-}
-
-/// Remembers a question.
-#[inline(always)]
-pub(crate) fn ask(key: &QuestionKey, asked: &Asked) -> bool {
-    QUESTIONS.insert(key, asked, 0).is_ok()
-}
-
-/// The question with this key.
-#[inline(always)]
-pub(crate) fn asked(key: &QuestionKey) -> Option<Asked> {
-    super::copied!(QUESTIONS, key)
-}
-
-/// The question is answered: true for the first to say so.
-#[inline(always)]
-pub(crate) fn answered(key: &QuestionKey) -> bool {
-    QUESTIONS.remove(key).is_ok()
 }
 
 /// The names of an address, to be changed.

@@ -34,17 +34,19 @@ pub(crate) struct Work {
     pub(crate) cgroups: [u64; 8],
     /// Where the parser forgets offsets.
     pub(crate) cursor: u32,
+    /// The socket that it goes out by, or zero.
+    pub(crate) cookie: u64,
 }
 
 /// One work place a program, for programs of different hooks may interrupt each other on a
 /// processor. A map's memory has another use: the verifier forgets how each field came about and
 /// does not walk every way of the parser twice.
 #[btf_map]
-static SCRATCH: PerCpuArray<Work, 5> = PerCpuArray::new();
+static SCRATCH: PerCpuArray<Work, 6> = PerCpuArray::new();
 
-/// Tasks of this processor that are in the hooks at calls.
+/// Tasks of this processor that are in the hooks of the cgroups, by [`Hook`].
 #[btf_map]
-static CALLERS: PerCpuArray<u64, 1> = PerCpuArray::new();
+static CALLERS: PerCpuArray<u64, 6> = PerCpuArray::new();
 
 /// Who uses a scratch place.
 #[derive(Clone, Copy)]
@@ -55,6 +57,7 @@ pub(crate) enum Hook {
     Egress = 2,
     Explain = 3,
     Call = 4,
+    Send = 5,
 }
 
 /// The work place of a hook, its packet emptied.
@@ -62,6 +65,7 @@ pub(crate) enum Hook {
 pub(crate) fn scratch(hook: Hook) -> Option<&'static mut Work> {
     let work = work(hook as u32)?;
     work.packet = Packet::EMPTY;
+    work.cookie = 0;
     Some(work)
 }
 
@@ -70,12 +74,12 @@ pub(crate) fn scratch(hook: Hook) -> Option<&'static mut Work> {
 pub(crate) fn work(hook: u32) -> Option<&'static mut Work> {
     let pointer = SCRATCH.get_ptr_mut(hook)?;
     // SAFETY: per-processor memory of the map's value type; programs of one hook do not interrupt
-    // each other (those at calls see to it themselves), so nobody else holds it.
+    // each other (those of the cgroups see to it themselves), so nobody else holds it.
     Some(unsafe { &mut *pointer })
 }
 
-/// The count of this processor's tasks in the hooks at calls.
+/// The count of this processor's tasks in a hook of the cgroups.
 #[inline(always)]
-pub(crate) fn callers() -> Option<*mut u64> {
-    CALLERS.get_ptr_mut(0)
+pub(crate) fn callers(hook: Hook) -> Option<*mut u64> {
+    CALLERS.get_ptr_mut(hook as u32)
 }

@@ -194,6 +194,10 @@ impl Tables for Model<'_> {
         selected.filter(|association| *association != 0).last().unwrap_or(0)
     }
 
+    fn is_recursive(&self) -> bool {
+        false
+    }
+
     fn association(&self, number: u16) -> Association {
         self.compiled.associations.get(usize::from(number)).copied().unwrap_or_default()
     }

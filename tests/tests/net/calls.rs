@@ -117,6 +117,38 @@ fn denied_udp_connect_fails_at_once_too() {
     assert_eq!(seen::packets(&agent, "no rule", "Outbound", "deny"), 2);
 }
 
+/// A client that never connects is known by what it sends.
+#[test]
+fn denied_datagram_of_an_unconnected_socket_fails_at_once_too() {
+    let world = world();
+    let agent = start(&world, &policy("host = true"));
+    for family in BOTH {
+        let any = if family == Family::V4 { "0.0.0.0" } else { "::" };
+        let socket = world.server().enter(|| UdpSocket::bind((any, 0))).expect("a port");
+        let send = |party: Party, port: u16| {
+            let to = SocketAddr::new(party.address(family), port);
+            world.server().enter(|| socket.send_to(b"hello", to)).map_err(|error| error.kind())
+        };
+        assert_eq!(send(Party::Stranger, HTTPS), Err(ErrorKind::PermissionDenied));
+        assert_eq!(send(Party::Office, 8443), Err(ErrorKind::PermissionDenied));
+        assert_eq!(send(Party::Office, HTTPS), Ok(5));
+        assert_eq!(send(Party::Private, HTTPS), Ok(5));
+        for (party, action) in [(Party::Stranger, "Denied"), (Party::Office, "Approved")] {
+            seen::record(
+                &agent,
+                &json!({
+                    "ResultAction": action,
+                    "DestinationIpAddress": party.address(family),
+                    "DestinationPort": HTTPS,
+                    "Packets": 1,
+                    "Pid": std::process::id(),
+                }),
+            );
+        }
+    }
+    assert_eq!(seen::packets(&agent, "no rule", "Outbound", "deny"), 4, "and none of them left");
+}
+
 /// A service has its port already, and the one that asks may be nobody the host would call.
 #[test]
 fn udp_service_answers_by_its_own_socket_connected_or_not() {

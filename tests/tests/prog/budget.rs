@@ -7,7 +7,7 @@ use nsp_tests::prog::Lab;
 const CEILING: u32 = 200_000;
 
 /// Every program there is.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 13] = [
     "nsp_connect4",
     "nsp_connect6",
     "nsp_egress",
@@ -16,6 +16,9 @@ const PROGRAMS: [&str; 10] = [
     "nsp_ingress",
     "nsp_ingress_bare",
     "nsp_order",
+    "nsp_send",
+    "nsp_sendmsg4",
+    "nsp_sendmsg6",
     "nsp_teach",
     "nsp_xdp",
 ];

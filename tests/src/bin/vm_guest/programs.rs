@@ -11,7 +11,7 @@ use crate::report::tell;
 const BUDGET: u32 = 500_000;
 
 /// The programs that the agent attaches or asks.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 13] = [
     "nsp_xdp",
     "nsp_ingress",
     "nsp_egress",
@@ -22,6 +22,9 @@ const PROGRAMS: [&str; 10] = [
     "nsp_teach",
     "nsp_connect4",
     "nsp_connect6",
+    "nsp_sendmsg4",
+    "nsp_sendmsg6",
+    "nsp_send",
 ];
 
 /// Loads the programs that the other checks use, and holds each against the budget.

@@ -1,0 +1,162 @@
+//! Answers: of a resolver, when they come in; of a stub on this host, when they leave it.
+
+use aya_ebpf::{cty::c_void, helpers::generated::bpf_loop};
+use nsp_common::{
+    address::{Address, Family},
+    class, dns,
+    learned::{Asked, PATIENCE_S, Source as LearnedFrom, Unit, expires_s},
+    link::endpoint,
+    verdict::Lesson,
+};
+
+use super::{SECOND, Source, copied, group, question, read, tell};
+use crate::{
+    maps::{self, Reading, Work},
+    teach::teach,
+};
+
+/// Takes an answer that comes in: the first to its question teaches.
+#[inline(always)]
+pub(crate) fn hear<S: Source>(hook: u32, source: &S) -> u32 {
+    let (Some(work), Some(reading)) = (maps::work(hook), maps::reading(hook)) else { return 0 };
+    let Some(copied) = copied(&work.packet, source, reading) else {
+        // A segment without payload is none.
+        if !work.packet.is_tcp() {
+            tell(work, Lesson::Malformed);
+        }
+        return 0;
+    };
+    let header = copied.header;
+    reading.question = question(work, header.id);
+    let Some(asked) = maps::asked(&reading.question) else {
+        tell(work, Lesson::Unasked);
+        return 0;
+    };
+    if !header.is_response || !header.is_query || header.questions != 1 {
+        tell(work, Lesson::Malformed);
+        return 0;
+    }
+    if work.now_ns.saturating_sub(asked.at_ns) > PATIENCE_S * SECOND {
+        tell(work, Lesson::Late);
+        return 0;
+    }
+    reading.asked = asked;
+    let is_read = copied.is_whole && header.code == 0 && !header.is_truncated;
+    reading.walk.begin(copied.length, if is_read { header.answers } else { 0 });
+    read(hook);
+    if !reading.walk.is_done() {
+        tell(work, Lesson::Malformed);
+        return 0;
+    }
+    if reading.walk.question_hash() != asked.hash
+        || reading.walk.question_type != asked.kind
+        || group(work.packet.ifindex) != asked.group
+    {
+        tell(work, Lesson::Mismatched);
+        return 0;
+    }
+    if !maps::answered(&reading.question) {
+        tell(work, Lesson::Late);
+        return 0;
+    }
+    if header.code != 0 {
+        tell(work, Lesson::Negative);
+    } else if header.is_truncated {
+        // What did fit is not all there is: the asker comes again by TCP.
+        want(work, reading, Lesson::Truncated);
+    } else if !copied.is_whole {
+        want(work, reading, Lesson::Segmented);
+    } else {
+        learn_all(hook, work, reading, LearnedFrom::Answer);
+    }
+    0
+}
+
+/// Takes what a stub or recursive resolver of this host says to a program: it is trusted as the ones it
+/// asks are, and who speaks is known by its socket.
+#[inline(always)]
+pub(crate) fn overhear<S: Source>(hook: u32, source: &S) -> u32 {
+    let (Some(work), Some(reading)) = (maps::work(hook), maps::reading(hook)) else { return 0 };
+    let Some(copied) = copied(&work.packet, source, reading) else { return 0 };
+    let header = copied.header;
+    if !header.is_response || !header.is_query || header.questions != 1 || header.code != 0 {
+        return 0;
+    }
+    let is_read = copied.is_whole && !header.is_truncated;
+    reading.walk.begin(copied.length, if is_read { header.answers } else { 0 });
+    read(hook);
+    if !reading.walk.is_done() {
+        tell(work, Lesson::Malformed);
+        return 0;
+    }
+    let unit = maps::unit(work.slot, reading).unwrap_or(Unit { name: 0, quota: 0 });
+    reading.asked = Asked { unit, ..reading.asked };
+    if is_read {
+        learn_all(hook, work, reading, LearnedFrom::Stub);
+    } else {
+        want(work, reading, Lesson::Truncated);
+    }
+    0
+}
+
+/// Has the agent ask for a name of the policy whose answer could not be read.
+#[inline(always)]
+fn want(work: &Work, reading: &mut Reading, why: Lesson) {
+    tell(work, why);
+    if reading.asked.unit.name != 0 && !maps::want(reading, why as u8) {
+        tell(work, Lesson::Untold);
+    }
+}
+
+#[inline(always)]
+fn learn_all(hook: u32, work: &Work, reading: &mut Reading, from: LearnedFrom) {
+    let now_s = (work.now_ns / SECOND) as u32;
+    let unit = reading.asked.unit.name;
+    if unit == 0 {
+        tell(work, Lesson::Unlisted);
+    }
+    maps::set_naming(reading, unit, from as u8, now_s);
+    let count = u32::from(reading.walk.found_len);
+    let mut hook = hook;
+    // SAFETY: the callback is called with this number, which lives.
+    unsafe { bpf_loop(count, learn as *mut c_void, (&raw mut hook).cast(), 0) };
+}
+
+/// Learns one address of the answer in the place of a hook.
+extern "C" fn learn(index: u32, hook: *mut u32) -> i64 {
+    // SAFETY: the number that was given to bpf_loop.
+    let hook = unsafe { *hook };
+    let (Some(work), Some(reading)) = (maps::work(hook), maps::reading(hook)) else { return 1 };
+    let found = reading.walk.found[index as usize % dns::ADDRESSES_MAX];
+    let address = Address { octets: found.octets };
+    maps::name_address(&address, reading);
+    if reading.asked.unit.name == 0 {
+        return 0;
+    }
+    let family = if found.family == Family::V4 as u8 { Family::V4 } else { Family::V6 };
+    if is_forbidden(work, &address, family) {
+        tell(work, Lesson::Forbidden);
+        return 0;
+    }
+    let now_s = (work.now_ns / SECOND) as u32;
+    let expires_s = expires_s(found.ttl_s, work.now_ns);
+    tell(work, teach(&address, family, reading.asked.unit, expires_s, now_s));
+    0
+}
+
+/// Whether no name may stand for an address: what is private, special, or this host's own.
+#[inline(always)]
+fn is_forbidden(work: &Work, address: &Address, family: Family) -> bool {
+    if address.is_special(family) || maps::endpoint(address) & endpoint::OWN != 0 {
+        return true;
+    }
+    let is_private = |address: &Address, family| {
+        let number = maps::class_of(work.slot, address, family).unwrap_or(0);
+        let class = maps::class(work.slot, number);
+        class.is_some_and(|class| class.flags & class::flags::PRIVATE != 0)
+    };
+    is_private(address, family)
+        || address
+            .embedded()
+            .is_some_and(|inner| inner.is_special(Family::V4) || is_private(&inner, Family::V4))
+}

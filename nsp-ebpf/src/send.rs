@@ -1,0 +1,138 @@
+//! What programs send by UDP, before it leaves: who may not send learns so at once (`EPERM`), also where
+//! no call said where to. And what a stub resolver of this host answers, to whomever on it.
+//!
+//! The hook of a cgroup sees the packet as TC will, so a service that answers is told from a client that
+//! asks by its conversation. TCP is left to the calls: a SYN that cannot be sent would be sent again.
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
+    macros::cgroup_skb,
+    programs::SkBuffContext,
+};
+use nsp_common::{
+    generation::{association, flags as generation_flags},
+    link::{endpoint, resolving},
+    net::{eth::LinkHeader, protocol},
+    packet::flags,
+    verdict::{Direction, Verdict},
+};
+
+use crate::{
+    call::alone,
+    dns::{self, Buffer},
+    judge,
+    maps::{self, Hook},
+    packet::Linear,
+    tables::{Socket, observe, resolving_bits},
+};
+
+const REFUSED: i32 = 0;
+const GRANTED: i32 = 1;
+
+/// Where the protocol is in the header of IPv4, and the next header in that of IPv6.
+const PROTOCOL_V4: u32 = 9;
+const PROTOCOL_V6: u32 = 6;
+/// `ETH_P_IP` and `ETH_P_IPV6` as a buffer has them.
+const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
+const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
+
+#[cgroup_skb(egress)]
+fn nsp_send(context: SkBuffContext) -> i32 {
+    let skb = context.skb.skb;
+    // SAFETY: the context is the kernel's own.
+    let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
+    // Sockets whose calls were seen are of the guarded network namespace.
+    if !is_udp(skb) || maps::caller(cookie).is_none() {
+        return GRANTED;
+    }
+    alone(Hook::Send, || send(skb, cookie))
+}
+
+#[inline(always)]
+fn is_udp(skb: *mut __sk_buff) -> bool {
+    // SAFETY: the context is the kernel's own.
+    let at = match unsafe { (*skb).protocol } {
+        ETH_P_IP => PROTOCOL_V4,
+        ETH_P_IPV6 => PROTOCOL_V6,
+        _ => return false,
+    };
+    let mut number = 0_u8;
+    // SAFETY: as above; there is room for one byte.
+    let read = unsafe { bpf_skb_load_bytes(skb.cast(), at, (&raw mut number).cast(), 1) };
+    read == 0 && number == protocol::UDP
+}
+
+#[inline(always)]
+fn send(skb: *mut __sk_buff, cookie: u64) -> i32 {
+    nsp_parse_send(skb);
+    let Some(work) = maps::work(Hook::Send as u32) else { return GRANTED };
+    work.cookie = cookie;
+    observe(work);
+    if work.packet.flaw != 0 || !work.packet.has(flags::KEYED) {
+        return GRANTED;
+    }
+    if nsp_overhear(skb) != 0 {
+        return GRANTED;
+    }
+    if nsp_strict_send(skb) == 0 {
+        let enforced = work.generation.has(generation_flags::ENFORCED_OUTBOUND)
+            || work.generation.public_access != 0;
+        // What does not leave by a judged device is not judged.
+        if !enforced || maps::link(work.packet.ifindex).is_none() {
+            return GRANTED;
+        }
+        judge::outbound_only(skb, Hook::Send);
+    }
+    let silently =
+        maps::association(work.slot, work.decision.association).has(association::DENIED_SILENTLY);
+    if !matches!(work.decision.verdict, Verdict::Drop) || silently {
+        return GRANTED;
+    }
+    judge::nsp_report(Hook::Send as u32);
+    REFUSED
+}
+
+/// Reads the packet into the hook's work place. By itself, as in `tc.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_parse_send(skb: *mut __sk_buff) -> u32 {
+    let context = SkBuffContext::new(skb);
+    let Some(work) = maps::scratch(Hook::Send) else { return 0 };
+    let packet = &mut work.packet;
+    // SAFETY: the context is the kernel's own.
+    let buffer = unsafe { &*skb };
+    packet.ifindex = buffer.ifindex;
+    packet.flags = flags::LENGTH_FROM_BUFFER;
+    packet.direction = Direction::Outbound as u8;
+    packet.key.scope = maps::link(buffer.ifindex).map_or(0, |link| link.scope);
+    let (data, end) = (buffer.data as usize, buffer.data_end as usize);
+    let bytes = Linear::new(data, end, context.len(), &mut work.cursor);
+    packet.parse(&bytes, LinkHeader::None);
+    0
+}
+
+/// Learns from the packet if a stub resolver of this host answers with it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_overhear(skb: *mut __sk_buff) -> u32 {
+    let hook = Hook::Send as u32;
+    let Some(work) = maps::work(hook) else { return 0 };
+    if work.packet.key.local_port != dns::PORT
+        || maps::endpoint(&work.packet.key.local) & endpoint::STUB == 0
+        || resolving_bits(&Socket(skb)) & resolving::ANSWERS == 0
+    {
+        return 0;
+    }
+    dns::overhear(hook, &Buffer(skb));
+    1
+}
+
+/// Whether the packet is a question that strict DNS does not let out.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_strict_send(skb: *mut __sk_buff) -> u32 {
+    let hook = Hook::Send as u32;
+    let is_strict = maps::work(hook).is_some_and(|work| dns::is_strict(work));
+    u32::from(is_strict && dns::is_refused(hook, Socket(skb), &Buffer(skb)))
+}
