@@ -24,5 +24,6 @@ mod outbound;
 mod perimeter;
 mod seen;
 mod service;
+mod strict_dns;
 mod takeover;
 mod tun;

@@ -17,13 +17,13 @@ use nsp_tests::{
     prog::{Case, Lab, Network, everywhere},
 };
 
-const RESOLVER: (&str, &str) = ("198.51.100.53", "2001:db8:5::53");
+pub(crate) const RESOLVER: (&str, &str) = ("198.51.100.53", "2001:db8:5::53");
 const STRANGER: (&str, &str) = ("198.51.100.7", "2001:db8:5::7");
 /// Where names lead to in these stories.
 const HOME: (&str, &str) = ("198.51.100.80", "2001:db8:5::80");
 
 /// All may go out to what is below example.com and to one exact name, by 443/tcp.
-const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 [perimeter]
 name = "lab"
 [profile.p.outbound.below]
@@ -38,21 +38,21 @@ profile = "p"
 access_mode = "enforced"
 "#;
 
-fn home(case: &Case<'_>) -> IpAddr {
+pub(crate) fn home(case: &Case<'_>) -> IpAddr {
     if case.family == V4 { HOME.0.parse() } else { HOME.1.parse() }.expect("a constant")
 }
 
-fn kind(case: &Case<'_>) -> u16 {
+pub(crate) fn kind(case: &Case<'_>) -> u16 {
     if case.family == V4 { A } else { AAAA }
 }
 
-fn trust(case: &mut Case<'_>) {
+pub(crate) fn trust(case: &mut Case<'_>) {
     let addresses = [RESOLVER.0, RESOLVER.1].map(|text| text.parse::<IpAddr>().expect("constant"));
     case.trust_resolvers(&addresses);
 }
 
 /// A question from a port of its own; answers the port.
-fn ask(case: &mut Case<'_>, id: u16, name: &str) -> u16 {
+pub(crate) fn ask(case: &mut Case<'_>, id: u16, name: &str) -> u16 {
     trust(case);
     let port = case.port();
     let question = dns::query(id, name, kind(case));
@@ -61,7 +61,7 @@ fn ask(case: &mut Case<'_>, id: u16, name: &str) -> u16 {
 }
 
 /// What the lessons were of what happens in `story`.
-fn lessons(case: &mut Case<'_>, story: impl FnOnce(&mut Case<'_>)) -> BTreeMap<Lesson, u64> {
+pub(crate) fn lessons(case: &mut Case<'_>, story: impl FnOnce(&mut Case<'_>)) -> BTreeMap<Lesson, u64> {
     let before = case.lab.lessons();
     story(case);
     let after = case.lab.lessons().into_iter();
@@ -69,7 +69,7 @@ fn lessons(case: &mut Case<'_>, story: impl FnOnce(&mut Case<'_>)) -> BTreeMap<L
     change.filter(|(_, n)| *n != 0).collect()
 }
 
-fn hears(case: &mut Case<'_>, from: (&str, &str), port: u16, message: Dns) {
+pub(crate) fn hears(case: &mut Case<'_>, from: (&str, &str), port: u16, message: Dns) {
     let ip: Ip = case.ip(from, Server);
     let _judged = case.inbound(ip / udp(53, port) / message);
 }
@@ -83,12 +83,12 @@ fn resolves(case: &mut Case<'_>, name: &str) -> BTreeMap<Lesson, u64> {
     })
 }
 
-fn connects(case: &mut Case<'_>, rule: &str) {
+pub(crate) fn connects(case: &mut Case<'_>, rule: &str) {
     let port = case.port();
     case.outbound(case.ip(Server, HOME) / tcp(port, 443).syn()).allowed(rule);
 }
 
-fn is_refused(case: &mut Case<'_>) {
+pub(crate) fn is_refused(case: &mut Case<'_>) {
     let port = case.port();
     case.outbound(case.ip(Server, HOME) / tcp(port, 443).syn()).refused(Reason::NoRule);
 }
