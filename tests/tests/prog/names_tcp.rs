@@ -4,16 +4,16 @@ use std::net::IpAddr;
 
 use nsp_common::{
     learned::QUESTIONS_PER_CGROUP,
-    verdict::{Lesson, Reason},
+    verdict::{Direction, Lesson, Reason},
 };
 use nsp_tests::{
     packet::{
-        Packet,
+        BOTH, Packet,
         Party::Server,
         dns::{self, Dns},
-        payload, tcp,
+        eth, payload, tcp, udp,
     },
-    prog::{Case, everywhere},
+    prog::{Case, Hook, everywhere, on},
 };
 
 use crate::names::{
@@ -85,11 +85,14 @@ fn answer_in_pieces_with_a_lie_about_its_length_or_of_two_messages_teaches_nothi
 
 #[test]
 fn who_asks_without_end_forgets_its_own_oldest_questions() {
-    everywhere(POLICY, |case| {
+    on(&BOTH, &[Hook::Tc], POLICY, |case| {
         let name = "www.example.com";
         let first = ask(case, 7, name);
+        let (ip, kind_asked) = (case.ip(Server, RESOLVER), kind(case));
         for number in 0..QUESTIONS_PER_CGROUP {
-            ask(case, number as u16, "flood.example.com");
+            let question = dns::query(number as u16, "flood.example.com", kind_asked);
+            let frame = eth() / (ip.clone() / udp(40_000, 53) / question);
+            case.verdict(&frame.bytes(), Direction::Outbound).expect("a frame");
         }
         let answer = |case: &Case<'_>| {
             dns::query(7, name, kind(case)).response().address(name, home(case), 60)
