@@ -1,7 +1,7 @@
 //! Services that the tests connect to.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 
@@ -19,7 +19,18 @@ pub(crate) fn tcp(namespace: &Namespace, port: u16) -> EchoServer {
     EchoServer::tcp(namespace, any(port))
 }
 
-/// The same for datagrams; both families need one each, or an answer has the wrong source.
+/// A port at which the kernel takes so many connections by itself: nobody accepts them, so that no busy
+/// program is why a SYN is sent again.
+pub(crate) fn tcp_of_the_kernel(namespace: &Namespace, port: u16, connections: usize) -> TcpListener {
+    namespace.sysctl("net.core.somaxconn", &connections.to_string());
+    let listener = namespace.enter(|| TcpListener::bind(any(port))).expect("a free port");
+    let backlog = i32::try_from(connections).expect("some thousand connections");
+    // Again, for a longer queue.
+    rustix::net::listen(&listener, backlog).expect("a bound socket");
+    listener
+}
+
+/// An echo service for datagrams; both families need one each, or an answer has the wrong source.
 pub(crate) fn udp(namespace: &Namespace, address: IpAddr, port: u16) -> EchoServer {
     EchoServer::udp(namespace, SocketAddr::new(address, port))
 }

@@ -23,7 +23,7 @@ pub(crate) struct Tool {
 }
 
 /// What must be there besides the BPF toolchain, and the C linker that built this program.
-pub(crate) const TOOLS: [Tool; 5] = [
+pub(crate) const TOOLS: [Tool; 6] = [
     Tool {
         look: Look::File("/etc/ssl/certs/ca-certificates.crt"),
         package: "ca-certificates",
@@ -46,6 +46,12 @@ pub(crate) const TOOLS: [Tool; 5] = [
         look: Look::Command("dnsmasq"),
         package: "dnsmasq-base",
         why: "tests of rules by name ask a real DNS server",
+        optional: false,
+    },
+    Tool {
+        look: Look::Command("dig"),
+        package: "bind9-dnsutils",
+        why: "tests of rules by name ask as operators do",
         optional: false,
     },
     Tool {
