@@ -17,7 +17,7 @@ use std::{
 
 use nsp_tests::sockets::tcp_counters;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The resolver gives up on a busy machine; who asks, asks again.
 const QUESTIONS: u32 = 5;
 
@@ -53,7 +53,8 @@ fn main() {
             });
         }
     });
-    let Seen { connected, retransmitted, failures } = seen.into_inner().expect("no thread panicked");
+    let Seen { connected, retransmitted, failures } =
+        seen.into_inner().expect("no thread panicked");
     let count = failures.len();
     let first: Vec<_> = failures.into_iter().take(5).collect();
     println!(

@@ -121,8 +121,9 @@ fn storm(world: &World, directory: &Path, suffix: &str, names: std::ops::Range<u
         output
     });
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    serde_json::from_str(&text)
-        .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+    })
 }
 
 fn first_packets_pass(stub: bool) {
@@ -136,7 +137,8 @@ fn first_packets_pass(stub: bool) {
     let unit = Cgroup::new("stub.service");
     let asked = if stub { "127.0.0.1".to_owned() } else { Party::Office.v4().to_string() };
     let upstream = format!("--server={}", Party::Office.v4());
-    let stub = stub.then(|| dnsmasq(world.server(), "127.0.0.1", &[&upstream, "--cache-size=10000"]));
+    let stub =
+        stub.then(|| dnsmasq(world.server(), "127.0.0.1", &[&upstream, "--cache-size=10000"]));
     if let Some(stub) = &stub {
         fs::write(unit.path().join("cgroup.procs"), stub.pid().to_string()).expect("a process");
     }

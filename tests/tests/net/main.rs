@@ -7,6 +7,7 @@
 
 mod accounting;
 mod agree;
+mod answering;
 mod apply;
 mod bad_policy;
 mod calls;
@@ -20,6 +21,7 @@ mod inbound;
 mod infrastructure;
 mod modes;
 mod names;
+mod names_in_time;
 mod outbound;
 mod perimeter;
 mod seen;

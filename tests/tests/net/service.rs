@@ -21,7 +21,11 @@ pub(crate) fn tcp(namespace: &Namespace, port: u16) -> EchoServer {
 
 /// A port at which the kernel takes so many connections by itself: nobody accepts them, so that no busy
 /// program is why a SYN is sent again.
-pub(crate) fn tcp_of_the_kernel(namespace: &Namespace, port: u16, connections: usize) -> TcpListener {
+pub(crate) fn tcp_of_the_kernel(
+    namespace: &Namespace,
+    port: u16,
+    connections: usize,
+) -> TcpListener {
     namespace.sysctl("net.core.somaxconn", &connections.to_string());
     let listener = namespace.enter(|| TcpListener::bind(any(port))).expect("a free port");
     let backlog = i32::try_from(connections).expect("some thousand connections");

@@ -61,7 +61,10 @@ pub(crate) fn ask(case: &mut Case<'_>, id: u16, name: &str) -> u16 {
 }
 
 /// What the lessons were of what happens in `story`.
-pub(crate) fn lessons(case: &mut Case<'_>, story: impl FnOnce(&mut Case<'_>)) -> BTreeMap<Lesson, u64> {
+pub(crate) fn lessons(
+    case: &mut Case<'_>,
+    story: impl FnOnce(&mut Case<'_>),
+) -> BTreeMap<Lesson, u64> {
     let before = case.lab.lessons();
     story(case);
     let after = case.lab.lessons().into_iter();

@@ -67,12 +67,9 @@ fn answer_in_pieces_with_a_lie_about_its_length_or_of_two_messages_teaches_nothi
         let bytes = answer(case, "www.example.com", home(case));
         let lie = |length: u16| [&length.to_be_bytes()[..], &bytes[2..]].concat();
         let half = bytes.len() / 2 + 8;
-        for told_of in [
-            bytes[..half].to_vec(),
-            lie(u16::MAX),
-            lie(20),
-            [&bytes[..], &bytes[..]].concat(),
-        ] {
+        for told_of in
+            [bytes[..half].to_vec(), lie(u16::MAX), lie(20), [&bytes[..], &bytes[..]].concat()]
+        {
             let told = lessons(case, |case| {
                 let port = ask_by_tcp(case, "www.example.com");
                 hears_by_tcp(case, port, &told_of);
@@ -108,4 +105,3 @@ fn who_asks_without_end_forgets_its_own_oldest_questions() {
         connects(case, "below");
     });
 }
-
