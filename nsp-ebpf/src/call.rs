@@ -22,7 +22,7 @@ use nsp_common::{
     link::endpoint,
     net::protocol::{self, tcp},
     packet::flags,
-    verdict::{Direction, Verdict},
+    verdict::{Direction, Reason, Verdict},
 };
 
 use crate::{
@@ -188,14 +188,27 @@ fn call(context: *mut bpf_sock_addr, work: &mut Work) -> i32 {
         }
         judge::call(Hook::Call);
     }
-    let silently =
-        maps::association(work.slot, work.decision.association).has(association::DENIED_SILENTLY);
-    if !matches!(work.decision.verdict, Verdict::Drop) || silently {
+    if !fails_at_once(work) {
         return GRANTED;
     }
     judge::nsp_report(Hook::Call as u32);
     REFUSED
 }
+
+/// Whether what was decided is told to the program now, and not by TC's silence. Where the agent is
+/// about to learn a name whose answer came in pieces, silence is kinder: what is sent again in a second
+/// passes.
+#[inline(always)]
+pub(crate) fn fails_at_once(work: &Work) -> bool {
+    let silently =
+        maps::association(work.slot, work.decision.association).has(association::DENIED_SILENTLY);
+    let is_learning = matches!(work.decision.reason, Reason::NoRule)
+        && work.now_ns.saturating_sub(maps::wanted_at()) < LEARNING_NS;
+    matches!(work.decision.verdict, Verdict::Drop) && !silently && !is_learning
+}
+
+/// How long the agent may take to ask for a name itself.
+const LEARNING_NS: u64 = 3_000_000_000;
 
 /// Whether a call can only open a conversation. A UDP socket that has its port may be a service's that
 /// answers whoever asked it (ADR 0010).

@@ -11,15 +11,15 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use nsp_common::{
-    generation::{association, flags as generation_flags},
+    generation::flags as generation_flags,
     link::{endpoint, resolving},
     net::{eth::LinkHeader, protocol},
     packet::flags,
-    verdict::{Direction, Verdict},
+    verdict::Direction,
 };
 
 use crate::{
-    call::alone,
+    call::{alone, fails_at_once},
     dns::{self, Buffer},
     judge,
     maps::{self, Hook},
@@ -84,9 +84,7 @@ fn send(skb: *mut __sk_buff, cookie: u64) -> i32 {
         }
         judge::outbound_only(skb, Hook::Send);
     }
-    let silently =
-        maps::association(work.slot, work.decision.association).has(association::DENIED_SILENTLY);
-    if !matches!(work.decision.verdict, Verdict::Drop) || silently {
+    if !fails_at_once(work) {
         return GRANTED;
     }
     judge::nsp_report(Hook::Send as u32);

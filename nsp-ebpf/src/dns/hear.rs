@@ -103,7 +103,7 @@ pub(crate) fn overhear<S: Source>(hook: u32, source: &S) -> u32 {
 #[inline(always)]
 fn want(work: &Work, reading: &mut Reading, why: Lesson) {
     tell(work, why);
-    if reading.asked.unit.name != 0 && !maps::want(reading, why as u8) {
+    if reading.asked.unit.name != 0 && !maps::want(reading, why as u8, work.now_ns) {
         tell(work, Lesson::Untold);
     }
 }

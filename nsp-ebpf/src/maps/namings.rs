@@ -2,7 +2,7 @@
 //! that could not be read.
 
 use aya_ebpf::{
-    btf_maps::{LruHashMap, RingBuf},
+    btf_maps::{Array, LruHashMap, RingBuf},
     helpers::generated::bpf_probe_read_kernel,
     macros::btf_map,
 };
@@ -25,6 +25,10 @@ static REFUSED_NAMES: LruHashMap<u32, Naming, 4096> = LruHashMap::new();
 /// Names that the agent is to ask for.
 #[btf_map]
 static WANTED: RingBuf<Wanted, { 1 << 17 }> = RingBuf::new();
+
+/// When the agent was last asked for a name, coarse monotonic ns.
+#[btf_map]
+static WANTED_AT: Array<u64, 1> = Array::new();
 
 /// Copies the key of the asked name.
 #[inline(always)]
@@ -61,9 +65,19 @@ pub(crate) fn refuse(hash: u32, reading: &Reading) {
     let _named = REFUSED_NAMES.insert(&hash, &reading.naming, 0);
 }
 
+/// When the agent was last asked for a name.
+#[inline(always)]
+pub(crate) fn wanted_at() -> u64 {
+    WANTED_AT.get(0).copied().unwrap_or(0)
+}
+
 /// Asks the agent for the name of the reading; false when the ring is full.
 #[inline(always)]
-pub(crate) fn want(reading: &mut Reading, why: u8) -> bool {
+pub(crate) fn want(reading: &mut Reading, why: u8, now_ns: u64) -> bool {
+    if let Some(at) = WANTED_AT.get_ptr_mut(0) {
+        // SAFETY: an aligned word of a map value, not null: a plain store, the last one counts.
+        unsafe { at.write_volatile(now_ns) };
+    }
     reading.wanted.unit = reading.asked.unit;
     reading.wanted.length = reading.walk.key_len();
     reading.wanted.why = why;

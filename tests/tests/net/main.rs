@@ -22,6 +22,7 @@ mod infrastructure;
 mod modes;
 mod names;
 mod names_in_time;
+mod names_outside;
 mod outbound;
 mod perimeter;
 mod seen;
