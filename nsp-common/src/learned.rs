@@ -209,3 +209,25 @@ crate::shared!(RingKey, 8);
 crate::shared!(RingEntry, 20);
 crate::shared!(LearnedName, 8);
 crate::shared!(Learned, 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_to_live_has_a_floor_and_a_ceiling() {
+        let now_ns = 1000 * 1_000_000_000 + 999_999_999;
+        let held = |ttl_s| expires_s(ttl_s, now_ns) - 1000 - GRACE_S;
+        assert_eq!([0, 1, 5].map(held), [TTL_S_MIN; 3]);
+        assert_eq!(held(6), 6);
+        assert_eq!([TTL_S_MAX, TTL_S_MAX + 1, u32::MAX >> 1].map(held), [TTL_S_MAX; 3]);
+    }
+
+    #[test]
+    fn name_opens_until_its_second_begins() {
+        let name = LearnedName { name: 1, expires_s: 5 };
+        assert!(name.is_valid(4_999_999_999));
+        assert!(!name.is_valid(5_000_000_000));
+        assert!(!LearnedName { name: 0, expires_s: 5 }.is_valid(0), "a free place");
+    }
+}

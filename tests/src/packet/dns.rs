@@ -27,7 +27,12 @@ pub struct Dns {
 
 /// A query for records of type `kind`, recursion desired.
 pub fn query(id: u16, name: &str, kind: u16) -> Dns {
-    let question = [&wire_name(name)[..], &kind.to_be_bytes(), &[0, 1]].concat();
+    query_of_wire(id, &wire_name(name), kind)
+}
+
+/// The same for a name in wire form, whatever its bytes.
+pub fn query_of_wire(id: u16, name: &[u8], kind: u16) -> Dns {
+    let question = [name, &kind.to_be_bytes(), &[0, 1]].concat();
     Dns { id, flags: RECURSION_DESIRED, question, answers: Vec::new() }
 }
 
@@ -63,6 +68,19 @@ impl Dns {
     #[must_use]
     pub fn alias(self, owner: &str, target: &str, ttl_secs: u32) -> Self {
         self.record(owner, CNAME, ttl_secs, &wire_name(target))
+    }
+
+    /// Adds an address whose owner is the name at `offset` of the message.
+    #[must_use]
+    pub fn pointed(mut self, offset: u8, address: IpAddr, ttl_secs: u32) -> Self {
+        let (kind, data) = match address {
+            IpAddr::V4(address) => (A, address.octets().to_vec()),
+            IpAddr::V6(address) => (AAAA, address.octets().to_vec()),
+        };
+        let length = data.len() as u8;
+        let fixed = [&kind.to_be_bytes()[..], &[0, 1], &ttl_secs.to_be_bytes(), &[0, length]];
+        self.answers.push([&[0xc0, offset][..], &fixed.concat(), &data].concat());
+        self
     }
 
     /// Adds any record to the answers.

@@ -14,6 +14,7 @@ mod link;
 mod martians;
 mod modes;
 mod names;
+mod names_hostile;
 mod names_tcp;
 mod options;
 mod outbound;
