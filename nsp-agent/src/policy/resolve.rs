@@ -1,5 +1,6 @@
 //! From what was typed to what is meant: names are looked up, sources read, conflicts refused.
 
+mod names;
 mod resources;
 mod rules;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{value_or_default, values, warn_of_covered};
+use super::{names, value_or_default, values, warn_of_covered};
 use crate::{
     policy::{
         diagnose::{Refusal, Report, quoted, suggest},
@@ -116,15 +116,7 @@ impl<'a> Rules<'a> {
     fn outbound(&mut self, rule: &'a RuleDocument, report: &mut Report) -> OutboundRule {
         let prefixes = self.prefixes(rule, report);
         warn_if_empty(rule, &prefixes, report);
-        for Spanned { span, value } in &rule.fqdns {
-            if !report.texts.content(*span).is_ascii() {
-                let what = format!("the name is `{value}` on the wire");
-                report.note(*span, Refusal::new(what, "this is what DNS answers are held against"));
-            }
-        }
-        if !value_or_default(&rule.allow_public_suffix) {
-            refuse_public_suffixes(rule, report);
-        }
+        names::judge(rule, report);
         let fqdns: BTreeSet<&Fqdn> = rule.fqdns.iter().map(|fqdn| &fqdn.value).collect();
         OutboundRule {
             prefixes,
@@ -201,22 +193,6 @@ fn judge_wide(rule: &RuleDocument, wide: &[(Span, IpNet, &str)], report: &mut Re
         let what = format!("`{prefix}` in {} is {whom}", rule.context);
         let why = "a rule that admits so much must say that it is meant";
         report.error(*span, Refusal::new(what, why).cure("allow_any = true"));
-    }
-}
-
-/// Below a public suffix everybody can have a name: such a wildcard is nearly "anywhere".
-fn refuse_public_suffixes(rule: &RuleDocument, report: &mut Report) {
-    for Spanned { span, value } in rule.fqdns.iter().filter(|it| it.value.is_wildcard()) {
-        let suffix = psl::suffix(value.base().as_bytes());
-        // The list's private part has suffixes such as blob.core.windows.net, which are what rules
-        // are written for.
-        if suffix.is_some_and(|it| it == value.base() && it.typ() == Some(psl::Type::Icann)) {
-            let what =
-                format!("`{value}` in {} admits every name below a public suffix", rule.context);
-            let why =
-                "anybody can register one; a rule that admits so much must say that it is meant";
-            report.error(*span, Refusal::new(what, why).cure("allow_public_suffix = true"));
-        }
     }
 }
 
