@@ -249,6 +249,13 @@ impl Walk {
         self.progress == Progress::Done as u8
     }
 
+    /// Whether it was given up because of more addresses or aliases than are followed. The question was
+    /// read.
+    #[inline(always)]
+    pub const fn is_too_much(&self) -> bool {
+        self.progress == Progress::TooMany as u8
+    }
+
     #[inline(always)]
     fn ends(&mut self, progress: Progress) {
         self.progress = progress as u8;

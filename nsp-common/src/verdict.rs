@@ -259,6 +259,8 @@ numbered! {
         Untold = 12 "agent not told",
         /// An answer about a name that no rule has.
         Unlisted = 13 "answer about a name of no rule",
+        /// More addresses or aliases than are followed: the agent asks by itself.
+        TooMany = 14 "answer with too many records",
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn hear<S: Source>(hook: u32, source: &S) -> u32 {
     let is_read = copied.is_whole && header.code == 0 && !header.is_truncated;
     reading.walk.begin(copied.length, if is_read { header.answers } else { 0 });
     read(hook);
-    if !reading.walk.is_done() {
+    if !reading.walk.is_done() && !reading.walk.is_too_much() {
         tell(work, Lesson::Malformed);
         return 0;
     }
@@ -66,6 +66,9 @@ pub(crate) fn hear<S: Source>(hook: u32, source: &S) -> u32 {
         want(work, reading, Lesson::Truncated);
     } else if !copied.is_whole {
         want(work, reading, Lesson::Segmented);
+    } else if reading.walk.is_too_much() {
+        // Half of it would be learned in silence.
+        want(work, reading, Lesson::TooMany);
     } else {
         learn_all(hook, work, reading, LearnedFrom::Answer);
     }
@@ -85,13 +88,13 @@ pub(crate) fn overhear<S: Source>(hook: u32, source: &S) -> u32 {
     let is_read = copied.is_whole && !header.is_truncated;
     reading.walk.begin(copied.length, if is_read { header.answers } else { 0 });
     read(hook);
-    if !reading.walk.is_done() {
+    if !reading.walk.is_done() && !reading.walk.is_too_much() {
         tell(work, Lesson::Malformed);
         return 0;
     }
     let unit = maps::unit(work.slot, reading).unwrap_or(Unit { name: 0, quota: 0 });
     reading.asked = Asked { unit, ..reading.asked };
-    if is_read {
+    if is_read && reading.walk.is_done() {
         learn_all(hook, work, reading, LearnedFrom::Stub);
     } else {
         want(work, reading, Lesson::Truncated);

@@ -76,3 +76,19 @@ fn flood_of_names_below_a_wildcard_takes_nothing_from_others() {
     assert!(known.is_some_and(|it| it.names.iter().any(|name| name.name == exact.name)));
     assert_eq!(teach(address(0xcb00_7100, 2), exact), Lesson::Learned);
 }
+
+/// G18: an answer of more addresses than are taken teaches none of them by itself; the agent asks.
+#[test]
+fn answer_of_too_many_addresses_is_left_to_the_agent() {
+    everywhere(POLICY, |case| {
+        let name = "www.example.com";
+        let port = crate::names::ask(case, 7, name);
+        let mut answer = dns::query(7, name, kind(case)).response();
+        for _ in 0..=nsp_common::dns::ADDRESSES_MAX {
+            answer = answer.pointed(12, home(case), 60);
+        }
+        let told = lessons(case, |case| hears(case, RESOLVER, port, answer));
+        assert_eq!(told, [(Lesson::TooMany, 1)].into());
+        is_refused(case);
+    });
+}
