@@ -3,6 +3,7 @@
 //! Each check says ok or failed with the cure, and all of them run before the verdict.
 
 mod attributes;
+mod catalogue;
 mod deny;
 mod imports;
 mod lengths;
@@ -44,7 +45,7 @@ struct Context {
 }
 
 /// In the order of what one wants to know first: the own rules take no time at all.
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 13] = [
     Check { name: "lengths", cure: "split the file by concept", run: lengths::run },
     Check {
         name: "imports",
@@ -62,6 +63,11 @@ const CHECKS: [Check; 12] = [
         run: unsafety::run,
     },
     Check { name: "links", cure: "correct the link, or write the page", run: links::run },
+    Check {
+        name: "catalogue",
+        cure: "name the test as it is called now, or write it",
+        run: catalogue::run,
+    },
     Check { name: "paths", cure: "write a path relative to the workspace", run: paths::run },
     Check { name: "fmt", cure: "run cargo fmt --all", run: lints::fmt },
     Check {
