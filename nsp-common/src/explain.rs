@@ -49,7 +49,7 @@ pub struct Answer {
     pub _pad: u8,
 }
 
-crate::shared!(Question, 168);
+crate::shared!(Question, 176);
 crate::shared!(Answer, 24);
 
 impl Answer {

@@ -52,6 +52,8 @@ pub struct Packet {
     pub fragment_id: u32,
     /// Where the payload of UDP or TCP begins in the frame; zero when it is something else.
     pub payload: u32,
+    /// Sequence number of TCP.
+    pub sequence: u32,
     /// Bits of [`flags`].
     pub flags: u16,
     /// TCP flags.
@@ -66,9 +68,11 @@ pub struct Packet {
     pub direction: u8,
     /// [`crate::verdict::Reason`] why it is malformed, as a number; zero when it is not.
     pub flaw: u8,
+    /// Zero.
+    pub _pad: u32,
 }
 
-crate::shared!(Packet, 104);
+crate::shared!(Packet, 112);
 
 impl Packet {
     /// A packet of which nothing is known.
@@ -79,6 +83,7 @@ impl Packet {
         ifindex: 0,
         fragment_id: 0,
         payload: 0,
+        sequence: 0,
         flags: 0,
         tcp_flags: 0,
         icmp_type: 0,
@@ -86,6 +91,7 @@ impl Packet {
         hop_limit: 0,
         direction: 0,
         flaw: 0,
+        _pad: 0,
     };
 
     /// Whether all bits of `flag` are set.

@@ -37,6 +37,8 @@ use crate::{
 
 /// The port of DNS.
 pub(crate) const PORT: u16 = 53;
+/// Messages that are read of one segment of TCP: a program asks for both families at once.
+pub(crate) const MESSAGES_MAX: u32 = 4;
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
 /// Where a message is copied from.
@@ -96,21 +98,24 @@ struct Copied {
     is_whole: bool,
 }
 
-/// Copies the message of a packet, as much of it as is there. By TCP its length goes before it
-/// (RFC 1035 4.2.2); one that has its segment to itself is whole.
+/// Copies the message that begins `skip` bytes into the payload of a packet, as much of it as is there. By
+/// TCP its length goes before it (RFC 1035 4.2.2).
 #[inline(always)]
-fn copied<S: Source>(packet: &Packet, source: &S, reading: &mut Reading) -> Option<Copied> {
-    let mut at = packet.payload;
+fn copied<S: Source>(
+    packet: &Packet,
+    skip: u32,
+    source: &S,
+    reading: &mut Reading,
+) -> Option<Copied> {
+    let mut at = packet.payload + skip;
     let mut length = packet.length.wrapping_sub(at);
     let mut is_whole = !packet.has(packet_flags::FIRST_FRAGMENT);
     if packet.key.protocol == protocol::TCP {
-        let mut announced = [0; 2];
-        if length <= 2 || !source.load(at, announced.as_mut_ptr(), 2) {
-            return None;
-        }
+        let announced = announced(packet, skip, source)?;
         at += 2;
-        length -= 2;
-        is_whole = u32::from(u16::from_be_bytes(announced)) == length;
+        length = length.wrapping_sub(2);
+        is_whole = announced <= length;
+        length = if is_whole { announced } else { length };
     }
     if length == 0 || length > u32::from(u16::MAX) {
         return None;
@@ -126,6 +131,19 @@ fn copied<S: Source>(packet: &Packet, source: &S, reading: &mut Reading) -> Opti
     }
     let header = Header::of(&reading.message, length as u16)?;
     Some(Copied { header, length: length as u16, is_whole })
+}
+
+/// The length that goes before a message by TCP.
+#[inline(always)]
+fn announced<S: Source>(packet: &Packet, skip: u32, source: &S) -> Option<u32> {
+    let at = packet.payload + skip;
+    let mut bytes = [0; 2];
+    // A whole packet is no longer than this, and two bytes are there.
+    if skip > u32::from(u16::MAX) || at + 2 > packet.length {
+        return None;
+    }
+    let is_there = source.load(at, bytes.as_mut_ptr(), 2);
+    is_there.then(|| u32::from(u16::from_be_bytes(bytes)))
 }
 
 /// Reads the message in the place of a hook.

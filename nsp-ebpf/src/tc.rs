@@ -28,7 +28,7 @@ const HEADERS: u32 = 256;
 fn nsp_ingress(context: TcContext) -> i32 {
     nsp_parse_ingress(context.skb.skb);
     let verdict = judge::inbound(Hook::Ingress);
-    nsp_hear_skb(context.skb.skb);
+    hear(context.skb.skb);
     action(verdict)
 }
 
@@ -37,7 +37,7 @@ fn nsp_ingress(context: TcContext) -> i32 {
 fn nsp_egress(context: TcContext) -> i32 {
     nsp_parse_egress(context.skb.skb);
     let verdict = judge::outbound(context.skb.skb, Hook::Egress);
-    nsp_ask_skb(context.skb.skb);
+    ask(context.skb.skb);
     action(verdict)
 }
 
@@ -46,7 +46,7 @@ fn nsp_egress(context: TcContext) -> i32 {
 fn nsp_ingress_bare(context: TcContext) -> i32 {
     nsp_parse_ingress_bare(context.skb.skb);
     let verdict = judge::inbound(Hook::Ingress);
-    nsp_hear_skb(context.skb.skb);
+    hear(context.skb.skb);
     action(verdict)
 }
 
@@ -55,7 +55,7 @@ fn nsp_ingress_bare(context: TcContext) -> i32 {
 fn nsp_egress_bare(context: TcContext) -> i32 {
     nsp_parse_egress_bare(context.skb.skb);
     let verdict = judge::outbound(context.skb.skb, Hook::Egress);
-    nsp_ask_skb(context.skb.skb);
+    ask(context.skb.skb);
     action(verdict)
 }
 
@@ -73,21 +73,41 @@ fn action(verdict: Verdict) -> i32 {
 #[inline(never)]
 pub(crate) extern "C" fn nsp_hear_skb(skb: *mut __sk_buff) -> u32 {
     let hook = Hook::Ingress as u32;
-    if maps::work(hook).is_some_and(|work| dns::concerns(work)) {
-        dns::hear(hook, &Buffer(skb));
-    }
-    0
+    let concerns = maps::work(hook).is_some_and(|work| dns::concerns(work));
+    u32::from(concerns && dns::hear(hook, &Buffer(skb)))
 }
 
 /// Remembers the question that a packet asks, if it does and its answer will teach.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nsp_ask_skb(skb: *mut __sk_buff) -> u32 {
+pub(crate) extern "C" fn nsp_ask_skb(skb: *mut __sk_buff, skip: u32) -> u32 {
     let hook = Hook::Egress as u32;
     if maps::work(hook).is_some_and(|work| dns::concerns(work)) {
-        dns::ask(hook, &Buffer(skb));
+        return dns::ask(hook, skip, &Buffer(skb));
     }
     0
+}
+
+/// Learns from all that a packet says.
+#[inline(always)]
+fn hear(skb: *mut __sk_buff) {
+    for _ in 0..dns::MESSAGES_MAX {
+        if nsp_hear_skb(skb) == 0 {
+            return;
+        }
+    }
+}
+
+/// Remembers all that a packet asks.
+#[inline(always)]
+fn ask(skb: *mut __sk_buff) {
+    let mut skip = 0;
+    for _ in 0..dns::MESSAGES_MAX {
+        skip = nsp_ask_skb(skb, skip);
+        if skip == 0 {
+            return;
+        }
+    }
 }
 
 /// A parser of its own for each program: the verifier checks it once, by itself, and its stack is

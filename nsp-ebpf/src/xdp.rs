@@ -26,7 +26,11 @@ fn nsp_xdp(context: XdpContext) -> u32 {
     nsp_parse_xdp(context.ctx);
     match judge::inbound(Hook::Xdp) {
         Verdict::Pass => {
-            nsp_hear_xdp(context.ctx);
+            for _ in 0..dns::MESSAGES_MAX {
+                if nsp_hear_xdp(context.ctx) == 0 {
+                    break;
+                }
+            }
             XDP_PASS
         }
         Verdict::Drop => XDP_DROP,
@@ -54,8 +58,6 @@ pub(crate) extern "C" fn nsp_parse_xdp(context: *mut xdp_md) -> u32 {
 #[inline(never)]
 pub(crate) extern "C" fn nsp_hear_xdp(context: *mut xdp_md) -> u32 {
     let hook = Hook::Xdp as u32;
-    if maps::work(hook).is_some_and(|work| dns::concerns(work)) {
-        dns::hear(hook, &Frame(context));
-    }
-    0
+    let concerns = maps::work(hook).is_some_and(|work| dns::concerns(work));
+    u32::from(concerns && dns::hear(hook, &Frame(context)))
 }

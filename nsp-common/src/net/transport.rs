@@ -34,6 +34,7 @@ pub fn parse<B: Bytes + ?Sized>(
             }
             packet.tcp_flags = header[13];
             packet.payload = offset + u32::from(header[12] >> 4) * 4;
+            packet.sequence = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
             ports(packet, [header[0], header[1], header[2], header[3]]);
         }
         protocol::UDP => {

@@ -13,19 +13,21 @@ use crate::{
     tables::{Socket, resolving_bits},
 };
 
-/// Remembers a question that goes out.
+/// Remembers the question that begins `skip` bytes into what goes out. By TCP several may go together;
+/// answers where the next one begins, or zero.
 #[inline(always)]
-pub(crate) fn ask(hook: u32, source: &Buffer) -> u32 {
+pub(crate) fn ask(hook: u32, skip: u32, source: &Buffer) -> u32 {
     let (Some(work), Some(reading)) = (maps::work(hook), maps::reading(hook)) else { return 0 };
-    let Some(copied) = copied(&work.packet, source, reading) else { return 0 };
+    let Some(copied) = copied(&work.packet, skip, source, reading) else { return 0 };
+    let next = if work.packet.is_tcp() { skip + 2 + u32::from(copied.length) } else { 0 };
     let header = copied.header;
     if header.is_response || !header.is_query || header.questions != 1 || !copied.is_whole {
-        return 0;
+        return next;
     }
     reading.walk.begin(copied.length, 0);
     read(hook);
     if !reading.walk.is_done() {
-        return 0;
+        return next;
     }
     let only_listed = maps::resolving(0) & resolving::ONLY_LISTED != 0;
     let teaches = !only_listed || resolving_bits(&Socket(source.0)) & TEACHING != 0;
@@ -44,7 +46,7 @@ pub(crate) fn ask(hook: u32, source: &Buffer) -> u32 {
     if maps::ask(reading, cgroup) {
         tell(work, Lesson::Asked);
     }
-    0
+    next
 }
 
 /// Whose questions teach, where only those of some do.

@@ -9,21 +9,48 @@ use nsp_common::{
     verdict::Lesson,
 };
 
-use super::{SECOND, Source, copied, group, question, read, tell};
+use super::{SECOND, Source, announced, copied, group, question, read, tell};
 use crate::{
     maps::{self, Reading, Work},
     teach::teach,
 };
 
-/// Takes an answer that comes in: the first to its question teaches.
+/// Takes an answer that comes in: the first to its question teaches. True when another may follow it in
+/// the same segment of TCP.
 #[inline(always)]
-pub(crate) fn hear<S: Source>(hook: u32, source: &S) -> u32 {
+pub(crate) fn hear<S: Source>(hook: u32, source: &S) -> bool {
+    let Some(work) = maps::work(hook) else { return false };
+    if !work.packet.is_tcp() {
+        hear_one(hook, 0, source);
+        return false;
+    }
+    let Some(skip) = next_of_stream(work, source) else { return false };
+    hear_one(hook, skip, source);
+    true
+}
+
+/// Where the next message of a stream begins in a segment, if it does; the one after it is expected
+/// behind it. A segment that is missing here, or comes in another order, ends the reading of the stream:
+/// what is not read is not learned.
+#[inline(always)]
+fn next_of_stream<S: Source>(work: &Work, source: &S) -> Option<u32> {
+    let packet = &work.packet;
+    if packet.is_syn_ack() {
+        maps::set_stream(&packet.key, packet.sequence.wrapping_add(1));
+        return None;
+    }
+    let begins = maps::stream(&packet.key)?;
+    let skip = begins.wrapping_sub(packet.sequence);
+    let announced = announced(packet, skip, source)?;
+    maps::set_stream(&packet.key, begins.wrapping_add(2 + announced));
+    Some(skip)
+}
+
+#[inline(always)]
+fn hear_one<S: Source>(hook: u32, skip: u32, source: &S) -> u32 {
     let (Some(work), Some(reading)) = (maps::work(hook), maps::reading(hook)) else { return 0 };
-    let Some(copied) = copied(&work.packet, source, reading) else {
-        // A segment without payload is none.
-        if !work.packet.is_tcp() {
-            tell(work, Lesson::Malformed);
-        }
+    let Some(copied) = copied(&work.packet, skip, source, reading) else {
+        tell(work, Lesson::Malformed);
         return 0;
     };
     let header = copied.header;
@@ -80,7 +107,7 @@ pub(crate) fn hear<S: Source>(hook: u32, source: &S) -> u32 {
 #[inline(always)]
 pub(crate) fn overhear<S: Source>(hook: u32, source: &S) -> u32 {
     let (Some(work), Some(reading)) = (maps::work(hook), maps::reading(hook)) else { return 0 };
-    let Some(copied) = copied(&work.packet, source, reading) else { return 0 };
+    let Some(copied) = copied(&work.packet, 0, source, reading) else { return 0 };
     let header = copied.header;
     if !header.is_response || !header.is_query || header.questions != 1 || header.code != 0 {
         return 0;

@@ -43,7 +43,7 @@ pub(crate) fn is_refused<P: Sender, S: Source>(hook: u32, sender: P, source: &S)
     let lane = class::lane(entry.profile, true);
     let mut name = 0;
     if work.packet.key.protocol != protocol::TCP {
-        let Some(copied) = copied(&work.packet, source, reading) else {
+        let Some(copied) = copied(&work.packet, 0, source, reading) else {
             return refuse(work, number, 0);
         };
         reading.walk.begin(copied.length, 0);

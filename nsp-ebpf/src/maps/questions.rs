@@ -6,6 +6,7 @@ use aya_ebpf::{
 };
 use nsp_common::{
     dns::{Message, Walk},
+    flow_key::FlowKey,
     learned::{Asked, AskerPlace, Naming, QUESTIONS_PER_CGROUP, QuestionKey, Wanted},
     name::BackwardKey,
 };
@@ -27,6 +28,11 @@ static ASKER_PLACES: LruHashMap<AskerPlace, QuestionKey, 32768> = LruHashMap::ne
 /// Cgroups whose programs resolve names for others: bits of [`nsp_common::link::resolving`].
 #[btf_map]
 static RESOLVING: HashMap<u64, u32, 256> = HashMap::new();
+
+/// Where in the stream of a resolver's answers by TCP the next message begins. What lies elsewhere may be
+/// the inside of a message, which who owns a zone chooses.
+#[btf_map]
+static STREAMS: LruHashMap<FlowKey, u32, 4096> = LruHashMap::new();
 
 /// What a program works on while it reads a message.
 #[repr(C)]
@@ -102,6 +108,19 @@ pub(crate) fn asked(key: &QuestionKey) -> Option<Asked> {
 #[inline(always)]
 pub(crate) fn answered(key: &QuestionKey) -> bool {
     QUESTIONS.remove(key).is_ok()
+}
+
+/// Where the next message of a stream begins, as a sequence number.
+#[inline(always)]
+pub(crate) fn stream(key: &FlowKey) -> Option<u32> {
+    super::copied!(STREAMS, key)
+}
+
+/// The next message of a stream begins there.
+#[inline(always)]
+pub(crate) fn set_stream(key: &FlowKey, next: u32) {
+    // Without it the stream is not read.
+    let _set = STREAMS.insert(key, &next, 0);
 }
 
 /// What a cgroup resolves for others; under zero, what holds for all.

@@ -111,7 +111,11 @@ fn storm(world: &World, directory: &Path, suffix: &str, names: std::ops::Range<u
     let done = AtomicBool::new(false);
     let output = thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| while !done.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         let mut client = with_files(directory, env!("CARGO_BIN_EXE_fresh_client"));
         let numbers = [names.start, names.end, usize::from(HTTPS), PARALLEL];
