@@ -30,6 +30,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum Request {
     /// How things are.
     Status,
+    /// What is known of names.
+    Dns,
     /// What would happen to a packet.
     Explain {
         /// The packet.
@@ -75,7 +77,7 @@ impl Request {
     /// Whether only root may ask: it changes something, or reads a file of the caller's choice with
     /// the daemon's eyes.
     pub fn is_for_root(&self) -> bool {
-        !matches!(self, Self::Status | Self::Explain { .. } | Self::Flows)
+        !matches!(self, Self::Status | Self::Dns | Self::Explain { .. } | Self::Flows)
     }
 }
 

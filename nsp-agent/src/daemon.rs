@@ -6,6 +6,7 @@
 mod bind;
 mod catalogue;
 mod change;
+mod dns;
 mod errors;
 mod explain;
 mod flows;
@@ -37,7 +38,7 @@ use crate::{
     control::{self, Call, Response},
     datapath::{Events, attach::XdpMode},
     host::{links, links::HostChange, platform::Platform},
-    names::schedule::Batch,
+    names::{blind, schedule::Batch, wanted::Answered},
     policy::{self, Loaded, PolicyErrors},
 };
 pub use errors::DaemonError;
@@ -83,6 +84,8 @@ pub struct Options {
     pub hosts: PathBuf,
     /// The firmware's tables, which name the cloud.
     pub dmi: PathBuf,
+    /// Configuration of the host: how its programs resolve names.
+    pub etc: PathBuf,
     /// Start although the interface with the default route cannot be covered.
     pub allow_uncovered: bool,
 }
@@ -90,10 +93,20 @@ pub struct Options {
 impl Options {
     /// Reads a policy, and what it leaves to the host.
     fn load(&self, path: &Path) -> Result<Loaded, PolicyErrors> {
-        let mut loaded = policy::load(path)?;
+        let mut loaded = self.judge_sight(policy::load(path)?)?;
         let platform = &mut loaded.policy.perimeter.platform;
         *platform = platform.or(Platform::detect(&self.dmi));
         Ok(loaded)
+    }
+
+    /// Refuses what cannot be seen to here.
+    fn judge_sight(&self, loaded: Loaded) -> Result<Loaded, PolicyErrors> {
+        blind::judge(loaded, &self.name_files())
+    }
+
+    /// Where the host says how its programs resolve names.
+    fn name_files(&self) -> blind::Files {
+        blind::Files { resolv_conf: self.resolv_conf.clone(), etc: self.etc.clone() }
     }
 }
 
@@ -102,6 +115,7 @@ enum Input {
     Call(Box<Call>),
     Host(HostChange),
     Names(Batch),
+    Wanted(Answered),
     Cgroups,
     Events,
     Drain,
@@ -125,6 +139,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let (calls_in, mut calls) = mpsc::channel(16);
     tokio::spawn(control::serve(listener, calls_in));
     let mut cgroups = agent.watch_cgroups();
+    let mut wanted = agent.follow_wanted();
     let mut ring = agent.take_events().map(watch_ring);
     let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
@@ -146,6 +161,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
                 }
             },
             Some(batch) = batches.recv() => Input::Names(batch),
+            Some(answered) = wanted.recv() => Input::Wanted(answered),
             Ok(()) = changed(&mut cgroups) => Input::Cgroups,
             () = next_event(&mut ring) => Input::Events,
             () = tokio::time::sleep_until(drain_at) => Input::Drain,
@@ -170,6 +186,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             }
             Input::Host(change) => agent.host_changed(change).await,
             Input::Names(batch) => agent.learn(&batch),
+            Input::Wanted(answered) => agent.learn_wanted(&answered),
             Input::Cgroups => agent.cgroups_changed(&cgroups).await,
             Input::Events => {
                 let soon = tokio::time::Instant::now() + DRAIN_DELAY;

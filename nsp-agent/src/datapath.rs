@@ -13,6 +13,7 @@ mod flows;
 mod learned;
 mod live;
 mod mapped;
+mod namings;
 mod object;
 mod publish;
 mod read;
@@ -25,6 +26,7 @@ use nsp_common::generation::SLOTS;
 pub use calls::Calls;
 pub use flows::FlowEntry;
 use mapped::Mapped;
+pub use namings::WantedNames;
 pub use object::{Capacities, OBJECT};
 pub use read::{Counters, Drained, Events};
 
@@ -127,6 +129,7 @@ pub struct Datapath {
     records: read::RecordTables,
     flows: flows::FlowTables,
     learned: learned::LearnedTables,
+    namings: namings::NamingTables,
     counters: read::CounterTable,
     /// The slot in force and the number of its generation.
     current: Option<(u32, u32)>,
@@ -163,6 +166,7 @@ impl Datapath {
             records: read::RecordTables::new(&mut ebpf)?,
             flows: flows::FlowTables::new(&mut ebpf)?,
             learned: learned::LearnedTables::new(&mut ebpf)?,
+            namings: namings::NamingTables::new(&mut ebpf)?,
             counters: read::CounterTable::new(&mut ebpf)?,
             ebpf,
             capacities,

@@ -20,6 +20,7 @@ pub mod privilege;
 pub mod resolvers;
 pub mod routes;
 pub mod sockets;
+pub mod stubs;
 
 pub use self::{
     mounts::MountsError,

@@ -12,8 +12,11 @@
 //! Nothing here touches a map. All times are seconds of the coarse monotonic clock, the one the
 //! kernel programs read.
 
+pub mod blind;
 pub mod forbidden;
+pub mod naming;
 pub mod resolve;
 pub mod resolver;
 pub mod schedule;
 pub mod task;
+pub mod wanted;

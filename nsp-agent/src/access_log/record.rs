@@ -1,6 +1,7 @@
 //! One row of the access log: Azure's columns, and what a host knows besides.
 
 mod columns;
+mod fqdn;
 
 use std::net::IpAddr;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::columns::{
     HostRulesOutcome, MatchedRule, ResultAction, ResultDirection, RuleType, TrafficType,
 };
+pub use self::fqdn::may_be_told;
 use super::{catalogue::Catalogue, clock::Clock, clock::rfc3339, describe, escape};
 
 /// `SourceIpAddress` of a record that stands for many sources.
@@ -61,7 +63,7 @@ pub struct AccessRecord {
     pub source_port: Option<u16>,
     /// The transport: `TCP`, `proto 47`.
     pub source_protocol: String,
-    /// The name by which an outbound rule admitted it.
+    /// The name that was asked for, or the pattern by which an outbound rule admitted it.
     pub destination_fqdn: Option<String>,
     /// The port that was asked.
     pub destination_port: Option<u16>,

@@ -10,6 +10,7 @@ use super::{Failure, print_json};
 use crate::{
     compile::{self, identities::Identities},
     host::platform::{DMI_DIR, Platform},
+    names::blind,
     policy::{
         self,
         model::{Policy, Selector},
@@ -22,6 +23,12 @@ pub(crate) struct Check {
     /// The policy file, or a directory of *.toml files
     #[arg(value_name = "FILE", env = "NSP_POLICY", default_value = "/etc/nsp/policy.toml")]
     file: PathBuf,
+    /// The host's resolver configuration, looked at when names below a wildcard are to be enforced
+    #[arg(long, value_name = "FILE", env = "NSP_RESOLV_CONF", default_value = "/etc/resolv.conf")]
+    resolv_conf: PathBuf,
+    /// Configuration of the host: how its programs resolve names
+    #[arg(long, value_name = "DIR", env = "NSP_ETC", default_value = "/etc")]
+    etc: PathBuf,
     /// The firmware's tables, which name the cloud
     #[arg(long, value_name = "DIR", env = "NSP_DMI", default_value = DMI_DIR)]
     dmi: PathBuf,
@@ -32,8 +39,10 @@ pub(crate) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut loaded =
-            policy::load(&self.file).map_err(|errors| Failure::failed(errors.to_string()))?;
+        let files = blind::Files { resolv_conf: self.resolv_conf.clone(), etc: self.etc.clone() };
+        let mut loaded = policy::load(&self.file)
+            .and_then(|loaded| blind::judge(loaded, &files))
+            .map_err(|errors| Failure::failed(errors.to_string()))?;
         let platform = &mut loaded.policy.perimeter.platform;
         *platform = platform.or(Platform::detect(&self.dmi));
         let compiled = compile::compile(&loaded.policy, &mut Identities::default())

@@ -43,6 +43,9 @@ pub(crate) struct Run {
     /// The host's own names
     #[arg(long, value_name = "FILE", env = "NSP_HOSTS", default_value = "/etc/hosts")]
     hosts: PathBuf,
+    /// Configuration of the host: how its programs resolve names
+    #[arg(long, value_name = "DIR", env = "NSP_ETC", default_value = "/etc")]
+    etc: PathBuf,
     /// The firmware's tables, which name the cloud
     #[arg(long, value_name = "DIR", env = "NSP_DMI", default_value = DMI_DIR)]
     dmi: PathBuf,
@@ -99,6 +102,7 @@ impl Run {
             log: self.log,
             resolv_conf: self.resolv_conf,
             hosts: self.hosts,
+            etc: self.etc,
             dmi: self.dmi,
             allow_uncovered: self.allow_uncovered,
         };

@@ -1,5 +1,7 @@
 //! `nsp status`: how things are.
 
+mod dns;
+
 use clap::Args;
 use serde_json::Value;
 
@@ -11,6 +13,9 @@ use crate::control::Request;
 pub(crate) struct Status {
     #[command(flatten)]
     socket: Socket,
+    /// Names: their addresses, from whom and until when, and what cannot be seen
+    #[arg(long)]
+    dns: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -18,9 +23,12 @@ pub(crate) struct Status {
 
 impl Status {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let status = self.socket.call(&Request::Status)?;
+        let request = if self.dns { Request::Dns } else { Request::Status };
+        let status = self.socket.call(&request)?;
         if self.json {
             print_json(&status);
+        } else if self.dns {
+            dns::print(&status);
         } else {
             print(&status);
         }

@@ -81,6 +81,7 @@ impl Agent {
     pub(super) async fn answer(&mut self, request: Request) -> Result<serde_json::Value, String> {
         match request {
             Request::Status => Ok(self.status().await),
+            Request::Dns => self.dns_status().await,
             Request::Explain { packet } => self.explain(&packet),
             Request::Flows => self.list_flows(),
             Request::Cut { peer, kept } => self.cut_flows(peer, kept),
@@ -127,6 +128,7 @@ impl Agent {
         if direction != Some("inbound") {
             entry.outbound_mode = mode;
         }
+        let loaded = self.options.judge_sight(loaded).map_err(|errors| errors.to_string())?;
         let number = self.apply(loaded, false).map_err(|error| with_sources(&error))?;
         Ok(serde_json::json!({"generation": number}))
     }

@@ -47,6 +47,7 @@ impl Agent {
         self.refresh_catalogue();
         self.tell_forbidden();
         self.set_endpoints();
+        self.follow_stubs();
     }
 
     /// A unit came or went.
@@ -59,6 +60,7 @@ impl Agent {
                 self.listeners = listeners;
             }
             self.rebind();
+            self.follow_stubs();
         }
     }
 
@@ -114,10 +116,11 @@ impl Agent {
     }
 
     pub(super) fn follows_listeners(&self) -> bool {
-        self.compiled.resources.iter().any(|resource| match &resource.selector {
-            Selector::Part(part) => matches!(part.process, Some(Process::Unit(_))),
-            Selector::Host => false,
-        })
+        self.has_resolver_here()
+            || self.compiled.resources.iter().any(|resource| match &resource.selector {
+                Selector::Part(part) => matches!(part.process, Some(Process::Unit(_))),
+                Selector::Host => false,
+            })
     }
 
     pub(super) async fn read_host(&mut self) {
@@ -278,6 +281,8 @@ impl Agent {
                 Err(error) => self.complain("listeners are not followed", &error),
             }
         }
+        self.follow_stubs();
+        self.save_learned();
         if self.cares.is_multiple_of(60) && !self.compiled.fqdns.is_empty() {
             self.sweep_learned();
         }

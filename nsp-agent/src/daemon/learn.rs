@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use ipnet::IpNet;
 use nsp_common::{
     address::Address,
     learned::{QUOTA_EXACT, Unit},
@@ -13,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Options,
-    state::{Agent, now_ns, private_prefixes},
+    state::{Agent, now_ns},
 };
 use crate::names::{
     forbidden::Forbidden,
@@ -70,6 +69,9 @@ impl Agent {
     /// Teaches the kernel the addresses that the agent resolved itself.
     pub(super) fn learn(&mut self, batch: &Batch) {
         let Batch { updates, removals } = batch;
+        if !removals.is_empty() {
+            self.dns.memory.changed();
+        }
         for removal in removals {
             if let Err(error) = self.datapath.forget(removal.address, removal.name) {
                 return self.complain("an address is not forgotten", &error);
@@ -79,7 +81,11 @@ impl Agent {
             let unit = Unit { name: update.name, quota: QUOTA_EXACT };
             let expires_s = u32::try_from(update.expires_s).unwrap_or(u32::MAX);
             match self.datapath.teach(update.address, unit, expires_s) {
-                Ok(Lesson::Learned) => {}
+                Ok(Lesson::Learned) => {
+                    if let Some(name) = self.exact_name(update.name) {
+                        self.remember_asked(update.address, &name, update.name);
+                    }
+                }
                 Ok(refused) => {
                     tracing::warn!(address = %update.address, why = refused.name(), "not learned");
                 }
@@ -109,7 +115,16 @@ impl Agent {
         for own in self.links.iter().flat_map(|link| &link.addresses) {
             *endpoints.entry(Address::from(own.addr())).or_default() |= endpoint::OWN;
         }
+        for address in &self.dns.serving.addresses {
+            *endpoints.entry(Address::from(*address)).or_default() |= endpoint::STUB;
+        }
         endpoints.into_iter().collect()
+    }
+
+    /// The exact name with this identity.
+    fn exact_name(&self, identity: u32) -> Option<String> {
+        let found = self.compiled.fqdns.iter().find(|(it, _)| *it == identity);
+        found.map(|(_, fqdn)| fqdn.to_string())
     }
 
     /// The endpoints of the policy beside those that are there.
@@ -137,8 +152,6 @@ impl Agent {
     }
 
     pub(super) fn tell_forbidden(&mut self) {
-        let own = self.links.iter().flat_map(|link| &link.addresses).map(IpNet::addr);
-        let forbidden = Forbidden::new(private_prefixes(&self.loaded.policy), own);
-        let _receivers = self.names.forbidden.send(forbidden);
+        let _receivers = self.names.forbidden.send(self.forbidden());
     }
 }

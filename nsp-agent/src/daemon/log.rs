@@ -17,7 +17,11 @@ impl Agent {
         let enabled = &self.loaded.policy.logging.enabled_log_categories;
         let mut records: Vec<AccessRecord> = drained
             .iter()
-            .map(|(key, record)| AccessRecord::of(key, record, &self.catalogue, &clock))
+            .map(|(key, record)| {
+                let naming = self.naming_of_record(key);
+                AccessRecord::of(key, record, &self.catalogue, &clock)
+                    .with_asked_name(key, naming.as_ref())
+            })
             .filter(|record| enabled.iter().any(|known| known.as_str() == record.category))
             .collect();
         records.sort_by_key(|record| record.time_generated);
@@ -27,6 +31,7 @@ impl Agent {
     /// The last records are written; dropping the rest detaches.
     pub(super) fn end(mut self) {
         self.drain();
+        self.save_learned_at_last();
         let (state, in_time) = self.writer.close(std::time::Duration::from_secs(3));
         if !in_time || state.lost.lines != 0 {
             tracing::error!(

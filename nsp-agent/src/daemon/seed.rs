@@ -120,6 +120,7 @@ impl Agent {
     pub(super) async fn begin(&mut self) -> Result<(), DaemonError> {
         self.bindings = self.bind();
         self.set_endpoints();
+        self.restore_learned();
         let lenient = in_transition(&self.loaded.policy);
         let enforces = lenient != self.loaded.policy;
         self.seed(enforces).await?;

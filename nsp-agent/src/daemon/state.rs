@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{
     Options,
     bind::Bindings,
+    dns::DnsState,
     errors::{DaemonError, with_sources},
     learn::{NamesHandle, start_names},
     notify::notify,
@@ -70,6 +71,7 @@ pub(super) struct Agent {
     pub(super) bindings: Bindings,
     pub(super) resolvers: Resolvers,
     pub(super) names: NamesHandle,
+    pub(super) dns: DnsState,
     pub(super) writer: Writer,
     pub(super) catalogue: Catalogue,
     pub(super) host_name: String,
@@ -121,6 +123,7 @@ impl Agent {
             bindings: Bindings::default(),
             resolvers: Resolvers::default(),
             names,
+            dns: DnsState::default(),
             writer,
             catalogue: Catalogue::default(),
             host_name,
@@ -135,6 +138,7 @@ impl Agent {
         };
         agent.state.guid.get_or_insert_with(new_guid);
         agent.read_host().await;
+        agent.follow_stubs();
         agent.follow_host()?;
         let wanted: Vec<Device> = agent.wanted();
         if wanted.is_empty() {
@@ -144,6 +148,7 @@ impl Agent {
         agent.check_covered()?;
         agent.hook_calls();
         agent.begin().await?;
+        agent.flush_stub();
         agent.self_test()?;
         Ok(agent)
     }

@@ -2,6 +2,8 @@
 //!
 //! Written whole beside the old file, synced, and renamed over it: a crash leaves one or the other.
 
+pub(super) mod learned;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},

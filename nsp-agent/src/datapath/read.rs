@@ -119,6 +119,20 @@ impl Datapath {
         Ok(Counters { values })
     }
 
+    /// One of the counters of lessons.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn lesson(&self, lesson: Lesson) -> Result<u64, DatapathError> {
+        let per_cpu = self.counters.0.get(&lesson_counter(lesson), 0);
+        let per_cpu = per_cpu.map_err(|source| DatapathError::Map {
+            operation: "read",
+            map: "COUNTERS",
+            source,
+        })?;
+        Ok(per_cpu.iter().map(|one| one.packets).sum())
+    }
+
     /// Begins a new epoch and takes the records of the one that ended.
     ///
     /// # Errors

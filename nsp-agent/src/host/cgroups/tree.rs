@@ -54,7 +54,7 @@ impl Tree {
         Ok(Self::new(cgroups))
     }
 
-    pub(super) fn new(mut cgroups: Vec<Cgroup>) -> Self {
+    pub(in crate::host) fn new(mut cgroups: Vec<Cgroup>) -> Self {
         cgroups.sort();
         Self { cgroups }
     }
