@@ -188,7 +188,11 @@ impl AccessRecord {
             source_ip_address: source,
             source_port: port(opener_port),
             source_protocol: describe::protocol(protocol).into_owned(),
-            destination_fqdn: catalogue.name(name).map(String::from),
+            // Under strict DNS the number stands for what was asked: the catalogue does not have it.
+            destination_fqdn: catalogue
+                .name(name)
+                .filter(|_| reason != Reason::StrictDns as u8)
+                .map(String::from),
             destination_port: port(service_port),
             destination_protocol: describe::protocol(protocol).into_owned(),
             source_perimeter_guids: match of_own_perimeter {

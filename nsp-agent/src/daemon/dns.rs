@@ -13,7 +13,7 @@ use nsp_common::{
     address::{Address, Family},
     event::RecordKey,
     learned::{Naming, QUOTA_BELOW, QUOTA_EXACT, Unit},
-    verdict::Lesson,
+    verdict::{Lesson, Reason},
 };
 use serde_json::{Value, json};
 
@@ -57,8 +57,11 @@ impl Agent {
         Forbidden::new(private_prefixes(&self.loaded.policy), own)
     }
 
-    /// The name that the peer of a record was learned for last.
+    /// The name that the peer of a record was learned for last; or the one that was refused.
     pub(super) fn naming_of_record(&self, key: &RecordKey) -> Option<Naming> {
+        if key.reason == Reason::StrictDns as u8 {
+            return self.datapath.refused_name(key.name).ok().flatten();
+        }
         if !record::may_be_told(key) {
             return None;
         }

@@ -14,7 +14,7 @@ use nsp_common::{
 use serde_json::{Value, json};
 
 use super::{errors::with_sources, state::Agent};
-use crate::{control::ExplainPacket, host::cgroups};
+use crate::{compile::oracle::Oracle, control::ExplainPacket, host::cgroups};
 
 impl Agent {
     /// Both answers; an error when they do not agree.
@@ -41,7 +41,10 @@ impl Agent {
             Question { cgroups: path.map_or([0; 8], |path| self.ancestors(path)), packet };
         let kernel = self.datapath.explain(&question).map_err(|error| with_sources(&error))?;
         let sender = path.map_or(0, |path| self.association_of_path(path));
-        let mut oracle = self.oracle(sender);
+        let mut host = self.oracle(sender).into_host();
+        host.is_recursive = self.dns.serving.recurses(&question.cgroups);
+        let number = self.datapath.generation().unwrap_or(1);
+        let mut oracle = Oracle::new(&self.compiled, number, host);
         let learned = self.datapath.learned_of(remote).map_err(|error| with_sources(&error))?;
         if let Some(learned) = learned {
             oracle.learn(Address::from(remote), learned);

@@ -21,7 +21,7 @@ use super::{Datapath, DatapathError, take};
 pub(super) struct LiveTables {
     selectors: Synced<Selector, u32>,
     endpoints: Synced<Address, u32>,
-    resolving: Option<Synced<u64, u32>>,
+    resolving: Synced<u64, u32>,
     links: Synced<u32, Link>,
     routes_v4: LpmTrie<MapData, [u8; 4], [u32; 2]>,
     routes_v6: LpmTrie<MapData, [u8; 16], [u32; 2]>,
@@ -67,10 +67,7 @@ impl LiveTables {
         Ok(Self {
             selectors: Synced::new(ebpf, "SELECTORS")?,
             endpoints: Synced::new(ebpf, "ENDPOINTS")?,
-            resolving: match ebpf.map("RESOLVING") {
-                Some(_) => Some(Synced::new(ebpf, "RESOLVING")?),
-                None => None,
-            },
+            resolving: Synced::new(ebpf, "RESOLVING")?,
             links: Synced::new(ebpf, "LINKS")?,
             routes_v4: take(ebpf, "ROUTES_V4")?,
             routes_v6: take(ebpf, "ROUTES_V6")?,
@@ -135,8 +132,7 @@ impl Datapath {
     /// # Errors
     /// When the kernel refuses an entry.
     pub fn set_resolving(&mut self, cgroups: &[(u64, u32)]) -> Result<(), DatapathError> {
-        let Some(resolving) = &mut self.live.resolving else { return Ok(()) };
-        resolving.sync(cgroups, |_| true)
+        self.live.resolving.sync(cgroups, |_| true)
     }
 
     /// Makes the device table equal to `links`, by index.

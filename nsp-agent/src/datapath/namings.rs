@@ -14,23 +14,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Datapath, DatapathError, take};
 
-/// Steps of one walk over the table, as in `learned.rs`.
-const WALK_STEPS_MAX: usize = 1 << 18;
-
 /// The tables of names as they were asked for.
 pub(super) struct NamingTables {
-    namings: Option<HashMap<MapData, Address, Naming>>,
-    refused: Option<HashMap<MapData, u32, Naming>>,
+    namings: HashMap<MapData, Address, Naming>,
+    refused: HashMap<MapData, u32, Naming>,
+    /// Until somebody follows it.
     wanted: Option<RingBuf<MapData>>,
 }
 
 impl NamingTables {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
-        let has = |ebpf: &Ebpf, name| ebpf.map(name).is_some();
         Ok(Self {
-            namings: has(ebpf, "NAMINGS").then(|| take(ebpf, "NAMINGS")).transpose()?,
-            refused: has(ebpf, "REFUSED_NAMES").then(|| take(ebpf, "REFUSED_NAMES")).transpose()?,
-            wanted: has(ebpf, "WANTED").then(|| take(ebpf, "WANTED")).transpose()?,
+            namings: take(ebpf, "NAMINGS")?,
+            refused: take(ebpf, "REFUSED_NAMES")?,
+            wanted: Some(take(ebpf, "WANTED")?),
         })
     }
 }
@@ -41,7 +38,7 @@ impl Datapath {
     /// # Errors
     /// When the kernel refuses.
     pub fn naming_of(&self, address: IpAddr) -> Result<Option<Naming>, DatapathError> {
-        look_up(self.namings.namings.as_ref(), &Address::from(address))
+        look_up(&self.namings.namings, &Address::from(address))
     }
 
     /// The name behind the number in a record of a question that was refused.
@@ -49,16 +46,7 @@ impl Datapath {
     /// # Errors
     /// When the kernel refuses.
     pub fn refused_name(&self, number: u32) -> Result<Option<Naming>, DatapathError> {
-        look_up(self.namings.refused.as_ref(), &number)
-    }
-
-    /// Every address that a name is remembered of.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn namings(&self) -> Result<Vec<(Address, Naming)>, DatapathError> {
-        let entries = self.namings.namings.iter().flat_map(|map| map.iter());
-        entries.take(WALK_STEPS_MAX).collect::<Result<_, _>>().map_err(failed("read"))
+        look_up(&self.namings.refused, &number)
     }
 
     /// Says what name an address was learned for by the agent. Whoever comes last is right, so that two
@@ -67,7 +55,7 @@ impl Datapath {
     /// # Errors
     /// When the kernel refuses.
     pub fn name_address(&mut self, address: IpAddr, naming: &Naming) -> Result<(), DatapathError> {
-        let Some(map) = &mut self.namings.namings else { return Ok(()) };
+        let map = &mut self.namings.namings;
         map.insert(Address::from(address), naming, 0).map_err(failed("write"))
     }
 
@@ -78,13 +66,13 @@ impl Datapath {
 }
 
 fn look_up<K: Pod>(
-    map: Option<&HashMap<MapData, K, Naming>>,
+    map: &HashMap<MapData, K, Naming>,
     key: &K,
 ) -> Result<Option<Naming>, DatapathError> {
-    match map.map(|map| map.get(key, 0)) {
-        Some(Ok(naming)) => Ok(Some(naming)),
-        None | Some(Err(MapError::KeyNotFound)) => Ok(None),
-        Some(Err(source)) => Err(failed("read")(source)),
+    match map.get(key, 0) {
+        Ok(naming) => Ok(Some(naming)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(source) => Err(failed("read")(source)),
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Host<'a> {
     pub listeners: &'a [Listener],
     /// The cgroups.
     pub tree: Option<&'a Tree>,
-    /// The cgroup that the agent is in.
+    /// The cgroup that the agent has to itself.
     pub agent: Option<u64>,
     /// The unit of a recursive resolver.
     pub recursive: Option<&'a Pattern>,
@@ -84,13 +84,13 @@ impl Serving {
         let mut bits = BTreeMap::<u64, u32>::new();
         let known = stubs.iter().filter(|stub| !stub.ids.is_empty());
         addresses.extend(known.clone().map(|stub| stub.address));
-        // A recursive resolver's questions go to whoever is in charge of a name: they teach nothing.
+        // A recursive resolver is no stub as well: what it asks goes to whoever is in charge of a name.
         let recurses = |id: &u64| recursive.as_ref().is_some_and(|it| it.inside.contains(id));
         for id in known.flat_map(|stub| &stub.ids).filter(|id| !recurses(id)) {
-            bits.insert(*id, resolving::STUB);
+            bits.insert(*id, resolving::STUB | resolving::ANSWERS);
         }
         for id in recursive.iter().flat_map(|it| &it.ids) {
-            bits.insert(*id, resolving::RECURSIVE);
+            bits.insert(*id, resolving::RECURSIVE | resolving::ANSWERS);
         }
         if !bits.is_empty() {
             let agent = host.agent.filter(|id| Some(*id) != root(host));
@@ -107,6 +107,14 @@ impl Serving {
     /// Whether nobody else's questions teach.
     pub fn is_exclusive(&self) -> bool {
         self.resolving.contains(&(0, resolving::ONLY_LISTED))
+    }
+
+    /// Whether a cgroup with these ancestors (itself included) is the recursive resolver's.
+    pub fn recurses(&self, ancestors: &[u64]) -> bool {
+        let is_recursive = |(id, bits): &(u64, u32)| {
+            *id != 0 && bits & resolving::RECURSIVE != 0 && ancestors.contains(id)
+        };
+        self.resolving.iter().any(is_recursive)
     }
 
     /// Whether systemd-resolved is whom programs ask.

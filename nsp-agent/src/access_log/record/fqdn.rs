@@ -3,6 +3,7 @@
 use nsp_common::{
     event::{Grain, RecordKey, flags},
     learned::Naming,
+    verdict::Reason,
 };
 
 use super::AccessRecord;
@@ -18,7 +19,9 @@ pub fn may_be_told(key: &RecordKey) -> bool {
 fn told(key: &RecordKey, naming: &Naming) -> Option<String> {
     let is_refused = key.flags & (flags::DENIED | flags::WOULD_DENY) != 0;
     let is_by_name = key.name != 0 && key.name == naming.unit;
-    (may_be_told(key) && (is_refused || is_by_name)).then(|| naming::text(naming)).flatten()
+    let is_question = key.reason == Reason::StrictDns as u8;
+    let is_told = is_question || may_be_told(key) && (is_refused || is_by_name);
+    is_told.then(|| naming::text(naming)).flatten()
 }
 
 impl AccessRecord {
@@ -65,6 +68,22 @@ mod tests {
         let naming = naming::by_agent("www.example.com", 1, 100).unwrap();
         let row = row.with_asked_name(&key, Some(&naming));
         assert_eq!(row.destination_fqdn.as_deref(), expected);
+    }
+
+    #[test]
+    fn refused_question_has_its_name_and_never_another_s() {
+        // The number stands for the question; it may be that of a name of the policy too.
+        let key = RecordKey {
+            name: 1,
+            flags: flags::OUTBOUND | flags::DENIED,
+            reason: Reason::StrictDns as u8,
+            ..would_deny()
+        };
+        let row = AccessRecord::of(&key, &Record::default(), &catalogue(), &clock());
+        assert_eq!(row.destination_fqdn, None);
+        let naming = naming::by_agent("secret.example.org", 0, 100).unwrap();
+        let row = row.with_asked_name(&key, Some(&naming));
+        assert_eq!(row.destination_fqdn.as_deref(), Some("secret.example.org"));
     }
 
     #[test]

@@ -89,13 +89,13 @@ fn address(
 
 /// What a counter means to who reads it.
 pub(super) fn meaning(lesson: Lesson) -> &'static str {
-    const MEANINGS: [(Lesson, &str); 11] = [
+    const MEANINGS: [(Lesson, &str); 14] = [
         (Lesson::Learned, "addresses learned for a name, or their time prolonged"),
-        (Lesson::Asked, "questions about names of the policy that were sent"),
+        (Lesson::Asked, "questions to trusted resolvers that were sent"),
         (Lesson::Late, "answers after another one, or after 30 s: a forgery, or a slow resolver"),
         (Lesson::Mismatched, "answers to another question, or by another link: most likely forged"),
         (Lesson::Truncated, "answers that did not fit: the agent asks again by TCP"),
-        (Lesson::Malformed, "no DNS message, or larger than 2 KiB: not read"),
+        (Lesson::Malformed, "answers that are no DNS message"),
         (Lesson::Negative, "answers that there is no such name, or that something failed"),
         (Lesson::Forbidden, "private, special or own addresses, which no name may stand for"),
         (Lesson::OverQuota, "addresses of a name that has as many live ones as it may"),
@@ -103,10 +103,10 @@ pub(super) fn meaning(lesson: Lesson) -> &'static str {
             Lesson::NoRoom,
             "addresses that have as many live names as they may; or the table is full",
         ),
-        (
-            Lesson::Unasked,
-            "answers to no open question about a listed name; most are about other names",
-        ),
+        (Lesson::Unasked, "answers to no open question: late, doubled or made up"),
+        (Lesson::Segmented, "answers in pieces, or larger than is read: the agent asks again"),
+        (Lesson::Untold, "names that the agent was not told to ask for: its ring was full"),
+        (Lesson::Unlisted, "answers about names that no rule has"),
     ];
     MEANINGS.iter().find(|(it, _)| *it == lesson).map_or("", |(_, meaning)| meaning)
 }

@@ -56,8 +56,9 @@ fn serving(resolvers: &Resolvers, listeners: &[Listener], recursive: Option<&str
     })
 }
 
+const STUB_BITS: u32 = resolving::STUB | resolving::ANSWERS;
 const LISTED: [(u64, u32); 3] =
-    [(0, resolving::ONLY_LISTED), (STUB, resolving::STUB), (AGENT, resolving::STUB)];
+    [(0, resolving::ONLY_LISTED), (STUB, STUB_BITS), (AGENT, resolving::STUB)];
 
 #[rstest]
 #[case::loopback("127.0.0.53", "127.0.0.53")]
@@ -107,7 +108,7 @@ fn without_a_stub_everybody_teaches() {
 }
 
 #[test]
-fn recursive_resolver_may_ask_anybody_and_its_questions_teach_nothing() {
+fn recursive_resolver_may_ask_anybody_and_is_no_stub() {
     let listeners = [listener(17, "0.0.0.0", 53, STUB + 1), listener(6, "::1", 53, STUB)];
     let resolvers = resolvers(&[("127.0.0.1", "a")]);
     let found = serving(&resolvers, &listeners, Some("systemd-*.service"));
@@ -115,9 +116,13 @@ fn recursive_resolver_may_ask_anybody_and_its_questions_teach_nothing() {
     assert!(recursive.is_matched);
     let expected = ["127.0.0.1", "192.0.2.10", "::1"].map(|text| text.parse().unwrap());
     assert_eq!(recursive.addresses, expected.into());
-    let listed =
-        [(0, resolving::ONLY_LISTED), (STUB, resolving::RECURSIVE), (AGENT, resolving::STUB)];
+    let listed = [
+        (0, resolving::ONLY_LISTED),
+        (STUB, resolving::RECURSIVE | resolving::ANSWERS),
+        (AGENT, resolving::STUB),
+    ];
     assert_eq!(found.resolving, listed);
+    assert!(found.recurses(&[ROOT, 10, STUB]) && !found.recurses(&[ROOT, 10, AGENT, 0]));
 }
 
 #[test]
