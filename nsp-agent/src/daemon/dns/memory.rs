@@ -132,7 +132,8 @@ impl Agent {
         };
         let memory = &mut self.dns.memory;
         memory.written_at = now;
-        memory.not_before = self.cares + PAUSE;
+        // Nothing is lost by writing soon after nothing.
+        memory.not_before = self.cares + if remembered.is_empty() { 0 } else { PAUSE };
         memory.turn += 1;
         let (saver, turn) = (memory.saver.clone(), memory.turn);
         let directory = self.options.state_dir.clone();

@@ -74,6 +74,11 @@ impl Remembered {
         Self { version: VERSION, boot: super::boot(), addresses: bounded(addresses) }
     }
 
+    /// Whether nothing was learned.
+    pub(in crate::daemon) fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
     /// What of it may be taught again: not what is over, nor for names that no rule has any more, nor
     /// what may not be learned. Beside it, how many of the addresses' names were left out.
     pub(in crate::daemon) fn still_good(
