@@ -9,7 +9,11 @@ use serde_json::json;
 use super::{Failure, print_json};
 use crate::{
     compile::{self, identities::Identities},
-    host::platform::{DMI_DIR, Platform},
+    host::{
+        Pattern,
+        cgroups::{self, Tree},
+        platform::{DMI_DIR, Platform},
+    },
     names::blind,
     policy::{
         self,
@@ -63,6 +67,7 @@ impl Check {
                     "names": rule.names,
                 })).collect::<Vec<_>>(),
                 "outboundNotCovered": uncovered,
+                "recursiveUnitUnmatched": unmatched_resolver(&loaded.policy),
                 "prefixes": sizes.prefixes,
                 "classes": sizes.classes,
                 "portClasses": sizes.port_classes,
@@ -74,6 +79,11 @@ impl Check {
         }
         for note in &loaded.notes {
             eprintln!("{note}");
+        }
+        if let Some(unit) = unmatched_resolver(&loaded.policy) {
+            eprintln!(
+                "nsp: warning: [dns] recursive_unit {unit} matches nothing on this host now: no such unit runs"
+            );
         }
         println!("perimeter {}", loaded.policy.perimeter.name);
         let platform = loaded.policy.perimeter.platform;
@@ -169,6 +179,15 @@ fn outbound_not_covered(policy: &Policy) -> Vec<String> {
         Selector::Part(part) => part.process.is_none(),
     });
     uncovered.map(|(name, _)| name.to_string()).collect()
+}
+
+/// The unit of the recursive resolver, when nothing on this host is it; where there are no cgroups to
+/// look at nobody can say.
+fn unmatched_resolver(policy: &Policy) -> Option<String> {
+    let unit = policy.dns.recursive_unit.as_ref()?;
+    let tree = Tree::read(&cgroups::mount_point().ok()?).ok()?;
+    let found = tree.resolve_unit(&Pattern::new(unit.as_str()).ok()?);
+    found.matches.is_empty().then(|| unit.to_string())
 }
 
 /// A number with thin groups of three, for people.

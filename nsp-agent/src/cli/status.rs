@@ -71,6 +71,11 @@ fn print(status: &Value) {
             println!("    outbound: NOT COVERED");
         }
     }
+    if let Some(unit) = status["recursiveUnit"]["unit"].as_str()
+        && status["recursiveUnit"]["matched"] == false
+    {
+        println!("  [dns] recursive_unit {unit}: matches nothing on this host now");
+    }
     println!("interfaces");
     for interface in each(&status["interfaces"]) {
         let name = text(&interface["name"]);

@@ -28,6 +28,7 @@ impl Agent {
         self.refresh_catalogue();
         self.tell_names();
         self.set_endpoints();
+        self.follow_stubs();
         if let Err(error) = store::save(&self.options.state_dir, &self.state) {
             self.complain("state is not saved", &error);
         }

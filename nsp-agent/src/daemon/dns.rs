@@ -90,8 +90,10 @@ impl Agent {
             })
             .collect();
         let sight = Sight::read(&self.options.name_files());
-        let Serving { stubs, recursive, addresses: _, resolving: _ } = &self.dns.serving;
-        let stubs: Vec<Value> = stubs
+        let stubs: Vec<Value> = self
+            .dns
+            .serving
+            .stubs
             .iter()
             .map(|stub| {
                 json!({
@@ -102,19 +104,12 @@ impl Agent {
                 })
             })
             .collect();
-        let recursive = recursive.as_ref().map(|it| {
-            json!({
-                "unit": self.loaded.policy.dns.recursive_unit.as_ref().map(ToString::to_string),
-                "matched": it.is_matched,
-                "addresses": it.addresses,
-            })
-        });
         Ok(json!({
             "names": names,
             "lessons": lessons,
             "resolvers": self.resolvers_json(),
             "stubs": stubs,
-            "recursive": recursive,
+            "recursive": self.recursive_json(),
             "wanted": self.wanted_json(),
             "remembered": self.dns.memory.to_json(),
             "notVisible": view::not_visible(&view::Visible {
@@ -125,6 +120,17 @@ impl Agent {
                 resolving_error: self.dns.resolving_error.as_deref(),
             }),
         }))
+    }
+
+    /// The recursive resolver of the policy, if it names one.
+    pub(super) fn recursive_json(&self) -> Value {
+        let Some(unit) = &self.loaded.policy.dns.recursive_unit else { return Value::Null };
+        let found = self.dns.serving.recursive.as_ref();
+        json!({
+            "unit": unit.as_str(),
+            "matched": found.is_some_and(|it| it.is_matched),
+            "addresses": found.map(|it| &it.addresses),
+        })
     }
 
     fn resolvers_json(&self) -> Vec<Value> {

@@ -63,6 +63,7 @@ impl Agent {
             "counters": self.counters_json(),
             "names": self.names_json().await,
             "sources": self.sources_json(),
+            "recursiveUnit": self.recursive_json(),
             "resolvers": self.resolvers.all.iter().map(|it| it.address.to_string()).collect::<Vec<_>>(),
             "accessLog": {
                 "linesLost": log.lost.lines,

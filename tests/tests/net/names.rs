@@ -110,7 +110,10 @@ fn name_decides(resolver: Party) {
                 "Reason": "access rule",
             }),
         );
-        for (party, port) in [(Party::Stranger, HTTPS), (Party::Office, 8443)] {
+        // What is denied is told by the name that its address was learned for, whatever the rule says.
+        let denied =
+            [(Party::Stranger, HTTPS, None), (Party::Office, 8443, Some("vault.example.com"))];
+        for (party, port, name) in denied {
             assert_denied(service::connect_out(&world, party, family, port));
             seen::record(
                 &agent,
@@ -118,7 +121,7 @@ fn name_decides(resolver: Party) {
                     "Category": "NspPublicOutboundPerimeterRulesDenied",
                     "DestinationIpAddress": party.address(family),
                     "DestinationPort": port,
-                    "DestinationFqdn": null,
+                    "DestinationFqdn": name,
                 }),
             );
         }
