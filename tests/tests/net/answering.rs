@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -24,7 +24,7 @@ pub(crate) struct Reply {
     pub(crate) truncated: bool,
     /// By TCP the message comes in pieces of so many bytes; zero is in one.
     pub(crate) piece: usize,
-    /// Bytes of a TXT record of another name that come along.
+    /// Bytes of a NULL record of the root that come along.
     pub(crate) padding: usize,
     /// Addresses of the asked family, with their time to live.
     pub(crate) addresses: Vec<(u32, IpAddr)>,
@@ -39,9 +39,14 @@ pub(crate) struct Question<'a> {
 
 /// The server; dropping it ends it.
 pub(crate) struct Answering {
-    stop: Arc<AtomicBool>,
+    server: Arc<Server>,
     threads: Vec<thread::JoinHandle<()>>,
-    asked: Arc<AtomicUsize>,
+}
+
+struct Server {
+    answer: Box<dyn Fn(&Question<'_>) -> Reply + Send + Sync>,
+    asked: AtomicUsize,
+    stop: AtomicBool,
 }
 
 impl Answering {
@@ -51,70 +56,92 @@ impl Answering {
         address: IpAddr,
         answer: impl Fn(&Question<'_>) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::new(AtomicUsize::new(0));
-        let answer = Arc::new(answer);
         let at = SocketAddr::new(address, 53);
         let udp = namespace.enter(|| UdpSocket::bind(at)).expect("a free port");
         let tcp = namespace.enter(|| TcpListener::bind(at)).expect("a free port");
         udp.set_read_timeout(Some(TICK)).expect("a socket");
         tcp.set_nonblocking(true).expect("a socket");
-        let (by_udp, by_tcp) = ((answer.clone(), asked.clone()), (answer, asked.clone()));
-        let stops = [stop.clone(), stop.clone()];
-        let [udp_stops, tcp_stops] = stops;
+        let server = Arc::new(Server {
+            answer: Box::new(answer),
+            asked: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+        });
+        let [by_udp, by_tcp] = [server.clone(), server.clone()];
         let threads = vec![
-            thread::spawn(move || {
-                let mut message = [0; 1500];
-                while !udp_stops.load(Ordering::Relaxed) {
-                    let Ok((length, from)) = udp.recv_from(&mut message) else { continue };
-                    let (bytes, _) = reply(&message[..length], true, &*by_udp.0, &by_udp.1);
-                    // Who asked may have gone.
-                    let _sent = udp.send_to(&bytes, from);
-                }
-            }),
-            thread::spawn(move || {
-                while !tcp_stops.load(Ordering::Relaxed) {
-                    let Ok((mut stream, _)) = tcp.accept() else {
-                        thread::sleep(TICK);
-                        continue;
-                    };
-                    let mut serve = || -> std::io::Result<()> {
-                        stream.set_nonblocking(false)?;
-                        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-                        stream.set_nodelay(true)?;
-                        let mut length = [0; 2];
-                        stream.read_exact(&mut length)?;
-                        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
-                        stream.read_exact(&mut message)?;
-                        let (bytes, piece) = reply(&message, false, &*by_tcp.0, &by_tcp.1);
-                        let length = (bytes.len() as u16).to_be_bytes();
-                        let all = [&length[..], &bytes].concat();
-                        for part in all.chunks(if piece == 0 { all.len() } else { piece }) {
-                            stream.write_all(part)?;
-                            thread::sleep(Duration::from_millis(2));
-                        }
-                        Ok(())
-                    };
-                    // Who asked may have gone.
-                    let _served = serve();
-                }
-            }),
+            thread::spawn(move || by_udp.serve_udp(&udp)),
+            thread::spawn(move || by_tcp.serve_tcp(&tcp)),
         ];
-        Self { stop, threads, asked }
+        Self { server, threads }
     }
 
     /// Questions so far.
     pub(crate) fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+        self.server.asked.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.server.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let _ended = thread.join();
         }
+    }
+}
+
+impl Server {
+    fn lives(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    fn serve_udp(&self, socket: &UdpSocket) {
+        let mut message = [0; 1500];
+        while self.lives() {
+            let Ok((length, from)) = socket.recv_from(&mut message) else { continue };
+            let (bytes, _) = reply(&message[..length], true, &self.answer, &self.asked);
+            // Who asked may have gone.
+            let _sent = socket.send_to(&bytes, from);
+        }
+    }
+
+    fn serve_tcp(self: &Arc<Self>, listener: &TcpListener) {
+        while self.lives() {
+            let Ok((stream, _)) = listener.accept() else {
+                thread::sleep(TICK);
+                continue;
+            };
+            let server = self.clone();
+            // Ends with the connection, or a second after the last question.
+            thread::spawn(move || server.converse(stream));
+        }
+    }
+
+    /// Answers what is asked by one connection until who asks has gone.
+    fn converse(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.set_nodelay(true)?;
+        loop {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length)?;
+            let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut message)?;
+            let (bytes, piece) = reply(&message, false, &self.answer, &self.asked);
+            let all = [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat();
+            for part in all.chunks(if piece == 0 { all.len() } else { piece }) {
+                stream.write_all(part)?;
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+}
+
+/// What the asker says it has room for, if it does (RFC 6891 6.1.2); one that does not say so gets all.
+fn room(message: &[u8], behind_question: usize) -> usize {
+    match message.get(behind_question..) {
+        // The root's name, type OPT, and the size in place of a class.
+        Some([0, 0, 41, high, low, ..]) => usize::from(u16::from_be_bytes([*high, *low])),
+        _ => usize::MAX,
     }
 }
 
@@ -137,7 +164,8 @@ fn reply(
     let number = asked.fetch_add(1, Ordering::Relaxed);
     let question = Question { name: name.trim_end_matches('.'), number };
     let Reply { code, truncated, piece, padding, addresses } = answer(&question);
-    let truncated = truncated && by_udp;
+    let length = 12 + at + padding + 11 + addresses.len() * 28;
+    let truncated = by_udp && (truncated || length > room(message, at + 5));
     let of_kind = |address: &IpAddr| address.is_ipv4() == (kind == 1);
     let records: Vec<_> = addresses.iter().filter(|(_, address)| of_kind(address)).collect();
     let shown = if truncated || !matches!(kind, 1 | 28) { &[] } else { &records[..] };
@@ -158,7 +186,7 @@ fn reply(
         bytes.extend(data);
     }
     if padding != 0 && !truncated {
-        bytes.extend([&[0][..], &[0, 16, 0, 1, 0, 0, 0, 5]].concat());
+        bytes.extend([&[0][..], &[0, 10, 0, 1, 0, 0, 0, 5]].concat());
         bytes.extend((padding as u16).to_be_bytes());
         bytes.extend(vec![b'x'; padding]);
     }

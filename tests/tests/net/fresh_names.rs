@@ -164,7 +164,8 @@ fn first_packets_pass(stub: bool) {
     for family in BOTH {
         assert_denied(connect(family, 0, HTTPS));
     }
-    let all = json!({"connected": 2 * names, "retransmitted": 0, "failures": 0, "first": []});
+    let all =
+        json!({"connected": 2 * names, "retransmitted": 0, "lost": 0, "failures": 0, "first": []});
     assert_eq!(storm(&world, directory, SUFFIXES[0], 0..names), all);
     agent.process().signal(Signal::STOP);
     let stopped = storm(&world, directory, SUFFIXES[1], names..2 * names);

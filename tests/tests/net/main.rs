@@ -26,6 +26,7 @@ mod modes;
 mod names;
 mod names_in_time;
 mod names_outside;
+mod names_pieces;
 mod outbound;
 mod perimeter;
 mod seen;
