@@ -16,7 +16,7 @@ use crate::{
     },
     policy::{
         Diagnostic, Loaded, PolicyErrors, Severity,
-        model::{AccessMode, OutboundRule, Policy, PublicNetworkAccess, Selector},
+        model::{AccessMode, Fqdn, OutboundRule, Policy, PublicNetworkAccess, Selector},
     },
 };
 
@@ -140,7 +140,7 @@ fn asks_resolved(nsswitch: &str) -> bool {
 fn is_over_tls(settings: &[String]) -> bool {
     let lines = settings.iter().flat_map(|text| text.lines());
     let values = lines.filter_map(|line| line.trim().strip_prefix("DNSOverTLS"));
-    let last = values.filter_map(|rest| rest.trim_start().strip_prefix('=')).last();
+    let last = values.filter_map(|rest| rest.trim_start().strip_prefix('=')).next_back();
     last.is_some_and(|value| {
         matches!(
             value.trim().to_ascii_lowercase().as_str(),
@@ -162,7 +162,7 @@ fn denies_questions(policy: &Policy) -> bool {
 
 /// The rules with a wildcard that a resource uses, and whether one enforces them.
 fn wildcards(policy: &Policy) -> Vec<(&OutboundRule, bool)> {
-    let has_wildcard = |rule: &&OutboundRule| rule.fqdns.iter().any(|it| it.is_wildcard());
+    let has_wildcard = |rule: &&OutboundRule| rule.fqdns.iter().any(Fqdn::is_wildcard);
     let rules = policy.profiles.iter().flat_map(|(name, profile)| {
         let used = || policy.resources.values().filter(move |it| it.profile == *name);
         let is_enforced = used().any(|it| it.outbound_mode == AccessMode::Enforced);

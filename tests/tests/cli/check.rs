@@ -20,12 +20,54 @@ fn policies(kind: &str) -> Vec<String> {
 #[test]
 fn accepted_policies_exit_zero_and_print_their_tables() {
     for policy in policies("accepted") {
-        let output = nsp(&["check", &policy]);
+        // Whatever this host's programs ask.
+        let output = nsp(&["check", &policy, "--resolv-conf", "/dev/null", "--etc", "/dev/null"]);
         assert_eq!(code(&output), 0, "{policy}: {}", stderr(&output));
         let text = stdout(&output);
         assert!(text.starts_with("perimeter "), "{policy}: {text}");
         assert!(text.contains("  tables: "), "{policy}: {text}");
     }
+}
+
+#[test]
+fn enforced_wildcard_is_refused_where_answers_cannot_be_seen() {
+    let directory = tempfile::tempdir().expect("the temporary directory is writable");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("a file of ours");
+        path.to_string_lossy().into_owned()
+    };
+    let text = "[perimeter]\nname = \"p\"\n[profile.job.outbound.shop]\nfqdns = [\"*.example.com\"]\n\
+                [resource.host]\nhost = true\nprofile = \"job\"\naccess_mode = \"enforced\"\n";
+    let stub = file("resolv.conf", "nameserver 127.0.0.1\n");
+    let etc = directory.path().to_string_lossy().into_owned();
+    let check = |policy: &str| nsp(&["check", policy, "--resolv-conf", &stub, "--etc", &etc]);
+
+    let refused = check(&file("blind.toml", text));
+    let said = stderr(&refused);
+    assert_eq!(code(&refused), 1, "{said}");
+    assert!(said.contains("blind.toml:3:"), "{said}");
+    assert!(said.contains("`*.example.com` may admit nothing"), "{said}");
+    assert!(said.contains("\ntry: [dns] resolvers"), "{said}");
+
+    let accepted = format!("{text}[dns]\naccept_blind = true\n");
+    let milder = [
+        ("accepted.toml", accepted.as_str(), true),
+        ("transition.toml", &text.replace("enforced", "transition"), false),
+        ("exact.toml", &text.replace("*.", "www."), false),
+    ];
+    for (name, policy, is_warned) in milder {
+        let output = check(&file(name, policy));
+        assert_eq!(code(&output), 0, "{name}: {}", stderr(&output));
+        assert_eq!(stderr(&output).contains("warning: `*."), is_warned, "{}", stderr(&output));
+    }
+
+    file("nsswitch.conf", "hosts: resolve dns\n");
+    fs::create_dir(directory.path().join("systemd")).expect("a directory of ours");
+    file("systemd/resolved.conf", "[Resolve]\nDNSOverTLS=yes\n");
+    let told = format!("{text}[dns]\nresolvers = [\"192.0.2.53\"]\n");
+    let said = stderr(&check(&file("told.toml", &told)));
+    assert!(said.contains("DNS over TLS"), "{said}");
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! Hosts whose programs ask a resolver on the host itself.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use nsp_tests::{
     agent::Agent,
@@ -95,14 +92,59 @@ fn stub_teaches_by_its_answers_and_nobody_else_does() {
     // A unit that restarts has another cgroup.
     let before = cgroup.id();
     server.stop();
-    std::thread::sleep(Duration::from_millis(200));
+    until(&agent, |status| (status["stubs"][0]["listens"] == false).then_some(()));
     let cgroup = cgroup.renew();
     assert_ne!(cgroup.id(), before);
     let _server = start(&cgroup);
-    known(&agent, &cgroup);
+    // At once: whether the agent has found it yet or not, what it asks and answers teaches.
     ask(world.server(), stub(), "b.shop.example.com", dns::A);
     until(&agent, |status| (addresses(status, BELOW).len() == 2).then_some(()));
+    known(&agent, &cgroup);
     assert_eq!(connect(stranger), Outcome::Connected);
+}
+
+#[test]
+fn recursive_unit_may_ask_anybody_and_what_it_answers_teaches() {
+    let world = World::builder().clients(&[Party::Office, Party::Stranger]).build();
+    world.server().ip("address add 127.0.0.53/8 dev lo");
+    let (office, stranger) = (IpAddr::V4(Party::Office.v4()), Party::Stranger.address(Family::V4));
+    let _https = service::tcp(world.host(Party::Stranger), HTTPS);
+    let names = [("a.shop.example.com", stranger)];
+    // No policy trusts it: it is in charge of the name.
+    let _office =
+        DnsServer::start(world.host(Party::Office), office, &Knows::Names(&names, 600), None);
+    let unit = Cgroup::new("unbound.service");
+    let server = DnsServer::start(world.server(), stub(), &Knows::Upstream(office), Some(&unit));
+    let name = unit.name();
+    let unit_name = name.trim_start_matches('/');
+    let policy = policy().replace(
+        &format!("resolvers = [\"{office}\"]"),
+        &format!("recursive_unit = \"{unit_name}\""),
+    );
+    let agent = server.files(Agent::builder(world.server()).policy(&policy)).start();
+    known(&agent, &unit);
+    let status = until(&agent, |status| {
+        (status["recursive"]["matched"] == true).then(|| status["recursive"].clone())
+    });
+    assert_eq!(status["addresses"], json!([stub()]));
+
+    ask(world.server(), stub(), "a.shop.example.com", dns::A);
+    let shown = until(&agent, |status| addresses(status, BELOW).first().cloned());
+    assert!(seen::has(&shown, &json!({"address": stranger, "source": "stub"})), "{shown:#}");
+    let from = SocketAddr::new(Party::Server.address(Family::V4), 0);
+    let to = SocketAddr::new(stranger, HTTPS);
+    assert_eq!(tcp_connect(world.server(), from, to, service::PATIENCE), Outcome::Connected);
+
+    // Nobody else may.
+    let dns_port = SocketAddr::new(office, 53);
+    assert_denied(tcp_connect(world.server(), from, dns_port, service::PATIENCE));
+    let asked = format!("{office}:53/udp");
+    for (sender, verdict) in [(Some(unit_name), "allow"), (None, "deny")] {
+        let mut words = vec!["explain", "out", &asked, "--json"];
+        words.extend(sender.iter().flat_map(|unit| ["--unit", unit]));
+        let answer: Value = serde_json::from_str(&agent.nsp_ok(&words)).expect("JSON");
+        assert_eq!(answer["verdict"], verdict, "{answer:#}");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, net::IpAddr, process::Stdio, time::Duration};
 
+use ipnet::IpNet;
+
 use crate::{
     daemon::{errors::with_sources, state::Agent},
     host::{
@@ -18,7 +20,7 @@ const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
 impl Agent {
     /// This host's addresses.
     pub(in crate::daemon) fn own_addresses(&self) -> BTreeSet<IpAddr> {
-        self.links.iter().flat_map(|link| &link.addresses).map(|it| it.addr()).collect()
+        self.links.iter().flat_map(|link| &link.addresses).map(IpNet::addr).collect()
     }
 
     /// Whether somebody on this host answers its programs.
