@@ -21,7 +21,10 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
-pub use self::diagnose::{Diagnostic, PolicyErrors, Position, Refusal, Severity};
+pub use self::{
+    diagnose::{Diagnostic, PolicyErrors, Position, Refusal, Severity},
+    fqdn::Fqdn,
+};
 use self::{
     diagnose::Report,
     document::{Document, Table},

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod data;
 pub mod deadline;
 pub mod demo;
+pub mod messages;
 pub mod netns;
 pub mod packet;
 pub mod privilege;

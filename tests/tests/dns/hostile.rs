@@ -1,12 +1,13 @@
 //! Messages made to mislead, each with its story.
 
 use nsp_common::dns::{CHAIN_MAX, Progress};
-use nsp_tests::packet::{
-    Packet,
-    dns::{A, query},
+use nsp_tests::{
+    messages::{reference, subject},
+    packet::{
+        Packet,
+        dns::{A, query},
+    },
 };
-
-use crate::{reference, subject};
 
 /// Header of an answer with one question and so many records.
 fn header(answers: u8) -> Vec<u8> {

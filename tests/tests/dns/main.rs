@@ -2,8 +2,6 @@
 //! somebody else.
 
 mod captures;
+mod corpus;
 mod hostile;
 mod mutated;
-mod pcap;
-mod reference;
-mod subject;

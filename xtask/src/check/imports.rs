@@ -31,7 +31,7 @@ const RULES: [Rule; 3] = [
             "nsp-agent/src/names/resolver.rs",
             "nsp-agent/src/names/resolver/",
             // What the reader of the kernel programs is held against.
-            "tests/tests/dns/reference.rs",
+            "tests/src/messages/reference.rs",
         ],
         unless: None,
     },

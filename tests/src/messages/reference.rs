@@ -8,22 +8,30 @@ use hickory_proto::{
     serialize::binary::{BinDecodable as _, BinDecoder},
 };
 
-use crate::subject::Lesson;
+use super::subject::Lesson;
 
 /// Names that a chain may have.
 const CHAIN_MAX: usize = nsp_common::dns::CHAIN_MAX;
 
-/// Reads header, question and the records of the answer; `None` where the library refuses them.
-pub(crate) fn read(bytes: &[u8]) -> Option<Lesson> {
-    let mut decoder = BinDecoder::new(bytes);
-    let header = Header::read(&mut decoder).ok()?;
+/// Reads header and question: the key of the asked name, and the type.
+pub fn question(bytes: &[u8]) -> Option<(Vec<u8>, u16)> {
+    let query = asked(&mut BinDecoder::new(bytes))?.1;
+    Some((key(query.name()), query.query_type().into()))
+}
+
+fn asked(decoder: &mut BinDecoder<'_>) -> Option<(Header, Query)> {
+    let header = Header::read(decoder).ok()?;
     if header.counts.queries != 1 {
         return None;
     }
-    let query = Query::read(&mut decoder).ok()?;
-    if query.query_class() != DNSClass::IN {
-        return None;
-    }
+    let query = Query::read(decoder).ok()?;
+    (query.query_class() == DNSClass::IN).then_some((header, query))
+}
+
+/// Reads header, question and the records of the answer; `None` where the library refuses them.
+pub fn read(bytes: &[u8]) -> Option<Lesson> {
+    let mut decoder = BinDecoder::new(bytes);
+    let (header, query) = asked(&mut decoder)?;
     let mut chain = vec![query.name().to_lowercase()];
     let mut addresses = Vec::new();
     for _ in 0..header.counts.answers {

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 /// The payloads of a classic capture file that are to or from port 53, whole ones only.
-pub(crate) fn messages(path: &Path) -> Vec<Vec<u8>> {
+pub fn messages(path: &Path) -> Vec<Vec<u8>> {
     let bytes = fs::read(path).expect("the capture can be read");
     let little = bytes[..4] == [0xd4, 0xc3, 0xb2, 0xa1] || bytes[..4] == [0x4d, 0x3c, 0xb2, 0xa1];
     let word = |at: usize| {

@@ -10,24 +10,24 @@ use nsp_common::{
 
 /// What an answer teaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lesson {
+pub struct Lesson {
     /// The asked name as a key.
-    pub(crate) key: Vec<u8>,
+    pub key: Vec<u8>,
     /// The asked type.
-    pub(crate) kind: u16,
+    pub kind: u16,
     /// Addresses with their times to live, in the order of the records.
-    pub(crate) addresses: Vec<(IpAddr, u32)>,
+    pub addresses: Vec<(IpAddr, u32)>,
 }
 
 /// A message in the room that it is copied to.
-pub(crate) fn copied(bytes: &[u8]) -> Option<(Box<Message>, u16)> {
+pub fn copied(bytes: &[u8]) -> Option<(Box<Message>, u16)> {
     let mut message = Box::new([0; MESSAGE_MAX]);
     message.get_mut(..bytes.len())?.copy_from_slice(bytes);
     Some((message, u16::try_from(bytes.len()).ok()?))
 }
 
 /// Reads an answer; the error is how far it came.
-pub(crate) fn read(bytes: &[u8]) -> Result<Lesson, Progress> {
+pub fn read(bytes: &[u8]) -> Result<Lesson, Progress> {
     let (message, length) = copied(bytes).ok_or(Progress::Truncated)?;
     let header = Header::of(&message, length).ok_or(Progress::Truncated)?;
     if header.questions != 1 {
