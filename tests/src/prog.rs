@@ -26,6 +26,7 @@ pub mod model;
 mod policy;
 mod pool;
 pub mod random;
+pub mod taught;
 
 pub use self::{
     case::{Case, Hook, TC_DROP, TC_PASS, XDP_DROP, XDP_PASS, everywhere, on},

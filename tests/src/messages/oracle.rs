@@ -9,41 +9,64 @@ use std::{
 
 use super::{reference, subject::Lesson};
 
-/// An answer's addresses with their times to live.
-pub type Taught = Vec<(IpAddr, u32)>;
+/// An address that an answer teaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taught {
+    /// Which of the oracle's names it is learned for.
+    pub name: usize,
+    /// The address.
+    pub address: IpAddr,
+    /// Its time to live.
+    pub ttl_s: u32,
+}
+
+/// Name and type.
+type Question = (Vec<u8>, u16);
 
 /// A host that asks, and remembers what it asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
-    /// Beginnings of the keys of names that rules are about.
-    below: Vec<Vec<u8>>,
-    /// By port and number: the asked name and type.
-    asked: HashMap<(u16, u16), (Vec<u8>, u16)>,
+    /// Keys of names that rules are about; of wildcards their beginnings.
+    names: Vec<Vec<u8>>,
+    /// By port and number: the asked name and type, and which of the names that is.
+    asked: HashMap<(u16, u16), (Question, usize)>,
 }
 
 impl Oracle {
-    /// With rules about all names below these.
-    pub fn of_names_below(bases: &[&str]) -> Self {
-        let key = |base: &&str| {
+    /// With rules about these names, written as in a policy.
+    pub fn of_names(names: &[impl AsRef<str>]) -> Self {
+        let key = |name: &str| {
+            let (base, end) =
+                name.strip_prefix("*.").map_or((name, &[0][..]), |base| (base, &[]));
             let labels = base.rsplit('.').map(|label| {
                 let length = u8::try_from(label.len()).expect("a short label");
                 [&[length][..], label.as_bytes()].concat()
             });
-            labels.collect::<Vec<_>>().concat()
+            [labels.collect::<Vec<_>>().concat(), end.to_vec()].concat()
         };
-        Self { below: bases.iter().map(key).collect(), asked: HashMap::new() }
+        let names = names.iter().map(|name| key(name.as_ref())).collect();
+        Self { names, asked: HashMap::new() }
     }
 
     /// A question goes out: whether its answer may teach.
     pub fn asks(&mut self, port: u16, message: &[u8]) -> bool {
         let Some(header) = Header::of(message) else { return false };
-        let Some((key, kind)) = reference::question(message) else { return false };
-        // More than the base: a wildcard is not about the name itself.
-        let is_below = |base: &Vec<u8>| key.starts_with(base) && key.len() > base.len() + 1;
-        if header.is_response || !header.is_query || !self.below.iter().any(is_below) {
+        let Some(question) = reference::question(message) else { return false };
+        let key = &question.0;
+        // A wildcard is not about the name itself.
+        let is_meant = |name: &Vec<u8>| {
+            key == name || name.last() != Some(&0) && key.starts_with(name) && key.len() > name.len() + 1
+        };
+        let name = self.names.iter().position(is_meant);
+        if header.is_response || !header.is_query {
             return false;
         }
-        self.asked.insert((port, header.id), (key, kind));
+        let Some(name) = name else {
+            // In place of what was asked so before.
+            self.asked.remove(&(port, header.id));
+            return false;
+        };
+        self.asked.insert((port, header.id), (question, name));
         true
     }
 
@@ -54,15 +77,16 @@ impl Oracle {
 
     /// An answer comes in, in time and from where the question went; `lesson` is what it says, if it
     /// can be read to its end.
-    pub fn hears(&mut self, port: u16, message: &[u8], lesson: Option<Lesson>) -> Taught {
+    pub fn hears(&mut self, port: u16, message: &[u8], lesson: Option<Lesson>) -> Vec<Taught> {
         let Some(header) = Header::of(message) else { return Vec::new() };
         let of_asked = (port, header.id);
-        let Some(asked) = self.asked.get(&of_asked) else { return Vec::new() };
+        let Some((asked, name)) = self.asked.get(&of_asked) else { return Vec::new() };
+        let name = *name;
         if !header.is_response || !header.is_query || header.questions != 1 {
             return Vec::new();
         }
-        // Of a failure only the question is read.
-        let question = if header.code == 0 {
+        // Of a failure, and of what was cut off, only the question is read.
+        let question = if header.code == 0 && !header.is_truncated {
             lesson.as_ref().map(|it| (it.key.clone(), it.kind))
         } else {
             reference::question(message)
@@ -76,7 +100,8 @@ impl Oracle {
             return Vec::new();
         }
         let addresses = lesson.into_iter().flat_map(|it| it.addresses);
-        addresses.filter(|(address, _)| may_stand_for_a_name(*address)).collect()
+        let public = addresses.filter(|(address, _)| may_stand_for_a_name(*address));
+        public.map(|(address, ttl_s)| Taught { name, address, ttl_s }).collect()
     }
 }
 

@@ -106,12 +106,14 @@ impl Lab {
         }
     }
 
-    fn forget_names(&self) {
+    /// Forgets every learned address.
+    pub fn forget_names(&self) {
         for (address, learned) in self.datapath.learned().expect("addresses can be read") {
             for entry in learned.names.iter().filter(|entry| entry.name != 0) {
                 self.datapath.forget(address, entry.name).expect("it runs");
             }
         }
+        self.datapath.sweep_learned(0).expect("addresses can be read");
     }
 
     /// Puts another version of the policy in force: what keeps its name keeps its identity.

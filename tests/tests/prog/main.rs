@@ -2,6 +2,7 @@
 //! device; see [`nsp_tests::prog`]. One concept a file.
 
 mod budget;
+mod captures;
 mod discovery;
 mod dry_run;
 mod fragments;
