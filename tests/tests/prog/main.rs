@@ -14,6 +14,7 @@ mod lengths;
 mod link;
 mod martians;
 mod modes;
+mod mutated;
 mod names;
 mod names_hostile;
 mod names_tcp;
