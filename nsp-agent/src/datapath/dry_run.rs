@@ -1,10 +1,10 @@
 //! Asking the running programs what they would do, without doing it.
 
-use std::mem::size_of;
+use std::{mem::size_of, time::Duration};
 
 use aya::{
     TestRun as _,
-    programs::{Program, SchedClassifier, TestRunOptions},
+    programs::{Program, SchedClassifier, TestRunOptions, TestRunResult},
 };
 use nsp_common::explain::{Answer, Question};
 
@@ -48,6 +48,30 @@ impl Datapath {
     /// # Errors
     /// When the program cannot be run.
     pub fn run(&self, program: &str, frame: &[u8], ifindex: u32) -> Result<u32, DatapathError> {
+        Ok(self.test_run(program, frame, ifindex, 1)?.return_value)
+    }
+
+    /// Does the same so many times; answers how long one run took on average.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn run_repeatedly(
+        &self,
+        program: &str,
+        frame: &[u8],
+        ifindex: u32,
+        times: u32,
+    ) -> Result<Duration, DatapathError> {
+        Ok(self.test_run(program, frame, ifindex, times)?.duration)
+    }
+
+    fn test_run(
+        &self,
+        program: &str,
+        frame: &[u8],
+        ifindex: u32,
+        repeat: u32,
+    ) -> Result<TestRunResult, DatapathError> {
         let failed = |source| DatapathError::Program { program: program.to_owned(), source };
         let loaded = self.ebpf.program(program).ok_or(DatapathError::NoAnswer)?;
         let result = match loaded {
@@ -60,6 +84,7 @@ impl Datapath {
                 xdp.test_run(TestRunOptions {
                     data_in: Some(frame),
                     ctx_in: Some(&context),
+                    repeat,
                     ..TestRunOptions::new()
                 })
             }
@@ -70,11 +95,12 @@ impl Datapath {
                 classifier.test_run(TestRunOptions {
                     data_in: Some(frame),
                     ctx_in: Some(&context),
+                    repeat,
                     ..TestRunOptions::new()
                 })
             }
             _ => return Err(DatapathError::NoAnswer),
         };
-        Ok(result.map_err(failed)?.return_value)
+        result.map_err(failed)
     }
 }

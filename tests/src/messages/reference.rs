@@ -47,9 +47,9 @@ pub fn read(bytes: &[u8]) -> Option<Lesson> {
             RData::A(it) => addresses.push((IpAddr::V4(it.0), ttl_s)),
             RData::AAAA(it) => addresses.push((IpAddr::V6(it.0), ttl_s)),
             RData::CNAME(it) => chain.push(it.0.to_lowercase()),
-            RData::SVCB(it) if owner == chain[0] => hints(&it.svc_params, ttl_s, &mut addresses),
+            RData::SVCB(it) if owner == chain[0] => hints(&it.svc_params, ttl_s, &mut addresses)?,
             RData::HTTPS(it) if owner == chain[0] => {
-                hints(&it.0.svc_params, ttl_s, &mut addresses);
+                hints(&it.0.svc_params, ttl_s, &mut addresses)?;
             }
             _ => {}
         }
@@ -60,8 +60,15 @@ pub fn read(bytes: &[u8]) -> Option<Lesson> {
     Some(Lesson { key: key(query.name()), kind: query.query_type().into(), addresses })
 }
 
-fn hints<K>(params: &[(K, SvcParamValue)], ttl_s: u32, addresses: &mut Vec<(IpAddr, u32)>) {
+/// The addresses of hints; `None` where one is empty, which the library admits and the book does not
+/// (RFC 9460 7.3).
+fn hints<K>(
+    params: &[(K, SvcParamValue)],
+    ttl_s: u32,
+    addresses: &mut Vec<(IpAddr, u32)>,
+) -> Option<()> {
     for (_, value) in params {
+        let before = addresses.len();
         match value {
             SvcParamValue::Ipv4Hint(hint) => {
                 addresses.extend(hint.0.iter().map(|it| (IpAddr::V4(it.0), ttl_s)));
@@ -69,9 +76,13 @@ fn hints<K>(params: &[(K, SvcParamValue)], ttl_s: u32, addresses: &mut Vec<(IpAd
             SvcParamValue::Ipv6Hint(hint) => {
                 addresses.extend(hint.0.iter().map(|it| (IpAddr::V6(it.0), ttl_s)));
             }
-            _ => {}
+            _ => continue,
+        }
+        if addresses.len() == before {
+            return None;
         }
     }
+    Some(())
 }
 
 /// The key of a name, from its labels.

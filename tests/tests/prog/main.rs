@@ -28,6 +28,7 @@ mod records;
 mod resolver;
 mod resources;
 mod service_tags;
+mod spoofed;
 mod tcp;
 mod trusted;
 mod udp;
