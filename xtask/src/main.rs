@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod command;
 mod demo;
+mod fuzz;
 mod privilege;
 mod setup;
 mod test;
@@ -33,6 +34,7 @@ enum Verb {
     Test(test::Arguments),
     Demo(demo::Arguments),
     Check(check::Arguments),
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Build(arguments) => build::run(&arguments).map(|_| ExitCode::SUCCESS),
         Verb::Test(arguments) => test::run(arguments),
         Verb::Check(arguments) => check::run(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
     }
 }

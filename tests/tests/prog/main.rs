@@ -24,6 +24,7 @@ mod parity;
 mod platform;
 mod protocols;
 mod proven;
+mod quota;
 mod records;
 mod resolver;
 mod resources;

@@ -38,9 +38,9 @@ access_mode = "enforced"
 /// Families times kinds of device.
 const STORIES: usize = 6;
 
-/// Addresses that are learned and forgotten keep their places in the ring of their name: after so many
-/// answers it is nearly full, and another set of programs begins with empty ones.
-const ROUNDS_PER_LAB: usize = 2_500;
+/// Addresses that are learned and forgotten keep their places in the ring of their name. When so many
+/// are taken, another set of programs begins with empty rings.
+const PLACES_MAX: usize = 20_000;
 
 #[derive(Default)]
 struct Tally {
@@ -83,11 +83,14 @@ fn mutated(case: &mut Case<'_>, dice: &mut Dice, rounds: usize, tally: &Tally) {
     case.lab.forget_names();
     let names = NAMES.map(|name| case.lab.identities.name(name));
     let (port, answers) = (case.port(), answers());
+    // Stories share a set: a long one begins with its own.
+    let mut places = if rounds > 2_000 { PLACES_MAX } else { 0 };
     for round in 0..rounds {
-        if round % ROUNDS_PER_LAB == ROUNDS_PER_LAB - 1 {
+        if places >= PLACES_MAX {
             *case.lab = Lab::load();
             case.lab.put_in_force(POLICY);
             trust(case);
+            places = 0;
         }
         let mut genuine = answers[dice.throw(answers.len())].clone();
         genuine[..2].copy_from_slice(&(round as u16).to_be_bytes());
@@ -116,6 +119,7 @@ fn mutated(case: &mut Case<'_>, dice: &mut Dice, rounds: usize, tally: &Tally) {
         }
         tally.taught.fetch_add(usize::from(!expected.is_empty()), Ordering::Relaxed);
         tally.addresses.fetch_add(expected.len(), Ordering::Relaxed);
+        places += expected.len();
         case.lab.forget_names();
     }
 }
