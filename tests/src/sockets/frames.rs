@@ -3,10 +3,14 @@
 use std::{
     io::ErrorKind,
     os::fd::{AsFd as _, OwnedFd},
+    thread,
     time::Duration,
 };
 
-use rustix::net::{SendFlags, send};
+use rustix::{
+    io::Errno,
+    net::{SendFlags, send},
+};
 
 use crate::{
     deadline::Deadline,
@@ -50,6 +54,21 @@ impl FrameSender {
         let sent = send(&self.socket, &bytes, SendFlags::empty());
         let sent = sent.unwrap_or_else(|error| panic!("sending {packet}: {error}"));
         assert_eq!(sent, bytes.len(), "{packet} went out in part");
+    }
+
+    /// Sends bytes as they are, waiting for room as long as it takes.
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub fn send_bytes(&self, frame: &[u8]) {
+        loop {
+            match send(&self.socket, frame, SendFlags::empty()) {
+                Ok(sent) => return assert_eq!(sent, frame.len(), "a frame went out in part"),
+                // The queue of the socket, or of the device, is full.
+                Err(Errno::AGAIN | Errno::NOBUFS) => thread::yield_now(),
+                Err(error) => panic!("sending {} bytes: {error}", frame.len()),
+            }
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod outbound;
 mod perimeter;
 mod seen;
 mod service;
+mod spoofed;
 mod strict_dns;
 mod takeover;
 mod tun;
