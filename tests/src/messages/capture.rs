@@ -16,7 +16,7 @@ const ETHERNET: u32 = 1;
 /// An IP packet of a capture.
 #[derive(Clone, Debug)]
 pub struct Captured {
-    /// From its IP header on.
+    /// From its IP header on, with what pads a short frame of Ethernet.
     pub bytes: Vec<u8>,
 }
 
@@ -113,6 +113,15 @@ impl Captured {
             _ => panic!("{source} and {destination} are of another family"),
         }
         Self { bytes }
+    }
+
+    /// The same packet without what pads its frame.
+    #[must_use]
+    pub fn without_padding(&self) -> Self {
+        let (at, before) = if self.is_v4() { (2, 0) } else { (4, 40) };
+        let length = self.bytes.get(at..at + 2).map(|it| u16::from_be_bytes([it[0], it[1]]));
+        let length = length.map_or(self.bytes.len(), |length| before + usize::from(length));
+        Self { bytes: self.bytes[..length.min(self.bytes.len())].to_vec() }
     }
 
     /// Its ports, and the message in it.
