@@ -21,15 +21,15 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
-pub use self::{
-    diagnose::{Diagnostic, PolicyErrors, Position, Refusal, Severity},
-    fqdn::Fqdn,
-};
 use self::{
     diagnose::Report,
     document::{Document, Table},
     input::{POLICY_BYTES_MAX, Reader},
     model::Policy,
+};
+pub use self::{
+    diagnose::{Diagnostic, PolicyErrors, Position, Refusal, Severity},
+    fqdn::Fqdn,
 };
 use crate::sources::SourceInfo;
 

@@ -68,8 +68,8 @@ pub struct Packet {
     pub direction: u8,
     /// [`crate::verdict::Reason`] why it is malformed, as a number; zero when it is not.
     pub flaw: u8,
-    /// Zero.
-    pub _pad: u32,
+    /// Where the datagram ends in the frame, when [`Packet::payload`] is known; what is behind it pads.
+    pub end: u32,
 }
 
 crate::shared!(Packet, 112);
@@ -91,7 +91,7 @@ impl Packet {
         hop_limit: 0,
         direction: 0,
         flaw: 0,
-        _pad: 0,
+        end: 0,
     };
 
     /// Whether all bits of `flag` are set.

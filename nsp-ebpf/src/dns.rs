@@ -108,7 +108,7 @@ fn copied<S: Source>(
     reading: &mut Reading,
 ) -> Option<Copied> {
     let mut at = packet.payload + skip;
-    let mut length = packet.length.wrapping_sub(at);
+    let mut length = packet.end.wrapping_sub(at);
     let mut is_whole = !packet.has(packet_flags::FIRST_FRAGMENT);
     if packet.key.protocol == protocol::TCP {
         let announced = announced(packet, skip, source)?;
@@ -139,7 +139,7 @@ fn announced<S: Source>(packet: &Packet, skip: u32, source: &S) -> Option<u32> {
     let at = packet.payload + skip;
     let mut bytes = [0; 2];
     // A whole packet is no longer than this, and two bytes are there.
-    if skip > u32::from(u16::MAX) || at + 2 > packet.length {
+    if skip > u32::from(u16::MAX) || at + 2 > packet.end {
         return None;
     }
     let is_there = source.load(at, bytes.as_mut_ptr(), 2);

@@ -34,6 +34,7 @@ pub fn parse<B: Bytes + ?Sized>(
             }
             packet.tcp_flags = header[13];
             packet.payload = offset + u32::from(header[12] >> 4) * 4;
+            packet.end = end;
             packet.sequence = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
             ports(packet, [header[0], header[1], header[2], header[3]]);
         }
@@ -44,6 +45,7 @@ pub fn parse<B: Bytes + ?Sized>(
             }
             ports(packet, [header[0], header[1], header[2], header[3]]);
             packet.payload = offset + 8;
+            packet.end = end;
         }
         protocol::SCTP => {
             let Some(header) = bytes.read::<12>(offset) else { return Err(short) };

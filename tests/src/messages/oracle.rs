@@ -36,8 +36,7 @@ impl Oracle {
     /// With rules about these names, written as in a policy.
     pub fn of_names(names: &[impl AsRef<str>]) -> Self {
         let key = |name: &str| {
-            let (base, end) =
-                name.strip_prefix("*.").map_or((name, &[0][..]), |base| (base, &[]));
+            let (base, end) = name.strip_prefix("*.").map_or((name, &[0][..]), |base| (base, &[]));
             let labels = base.rsplit('.').map(|label| {
                 let length = u8::try_from(label.len()).expect("a short label");
                 [&[length][..], label.as_bytes()].concat()
@@ -55,7 +54,8 @@ impl Oracle {
         let key = &question.0;
         // A wildcard is not about the name itself.
         let is_meant = |name: &Vec<u8>| {
-            key == name || name.last() != Some(&0) && key.starts_with(name) && key.len() > name.len() + 1
+            key == name
+                || name.last() != Some(&0) && key.starts_with(name) && key.len() > name.len() + 1
         };
         let name = self.names.iter().position(is_meant);
         if header.is_response || !header.is_query {

@@ -7,8 +7,8 @@ use nsp_tests::{data::workspace, messages::compare};
 /// Runs a check on the corpus of a target, and says how many inputs it has.
 fn replay(target: &str, check: impl Fn(&[u8])) {
     let directory = workspace().join("fuzz/corpus").join(target);
-    let entries = fs::read_dir(&directory)
-        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let entries =
+        fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut inputs = 0;
     for entry in entries {
         let path = entry.expect("an entry").path();

@@ -80,9 +80,7 @@ impl Wrong {
         match self {
             // Of no conversation: nobody reads it.
             Self::Port | Self::Resolver | Self::Source => (Reason::NoRule, Verdict::Drop, None),
-            Self::Number | Self::Second => {
-                (Reason::Resolver, Verdict::Pass, Some(Lesson::Unasked))
-            }
+            Self::Number | Self::Second => (Reason::Resolver, Verdict::Pass, Some(Lesson::Unasked)),
             Self::Question | Self::Kind => {
                 (Reason::Resolver, Verdict::Pass, Some(Lesson::Mismatched))
             }
@@ -197,7 +195,8 @@ fn spoofed(case: &mut Case<'_>, rounds: u32) -> Load {
         let mut expected = Expected::default();
         let taught = Taught { name: 0, address, ttl_s: 60 };
         expected.add(&[taught], &[name], &(heard_s..=now_s()));
-        expected.check(case.lab, || format!("round {round} on {:?} by {:?}", case.family, case.hook));
+        expected
+            .check(case.lab, || format!("round {round} on {:?} by {:?}", case.family, case.hook));
         case.lab.forget_names();
         load.genuine += 1;
     }
@@ -223,9 +222,7 @@ fn spoofs(case: &mut Case<'_>, wrong: Wrong, port: u16, id: u16, tally: &mut Tal
             }
             Wrong::Kind => query(id, &name, other_kind).response().address(&name, evil, 60),
             Wrong::Direction => query(id, &name, kind).address(&name, evil, 60),
-            Wrong::Port | Wrong::Resolver | Wrong::Source | Wrong::Second => {
-                answer(case, id, evil)
-            }
+            Wrong::Port | Wrong::Resolver | Wrong::Source | Wrong::Second => answer(case, id, evil),
         };
         let from = match wrong {
             Wrong::Resolver => OTHER_RESOLVER,
@@ -311,9 +308,10 @@ fn begin(case: &mut Case<'_>) -> BTreeMap<Lesson, u64> {
 fn end(case: &mut Case<'_>, before: &BTreeMap<Lesson, u64>, tally: &Tally) {
     let is_judged = |name: &String| name.starts_with("Inbound ") || name.starts_with("Outbound ");
     let judged = case.lab.delta().into_iter().filter(|(name, _)| is_judged(name));
-    let change = case.lab.lessons().into_iter().map(|(lesson, count)| {
-        (lesson, count - before.get(&lesson).copied().unwrap_or_default())
-    });
+    let change =
+        case.lab.lessons().into_iter().map(|(lesson, count)| {
+            (lesson, count - before.get(&lesson).copied().unwrap_or_default())
+        });
     let counted = Tally {
         judged: judged.map(|(name, (packets, _))| (name, packets)).collect(),
         lessons: change.filter(|(_, count)| *count != 0).collect(),
