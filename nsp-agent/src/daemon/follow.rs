@@ -281,20 +281,23 @@ impl Agent {
                 Err(error) => self.complain("listeners are not followed", &error),
             }
         }
+        self.follow_resolvers();
         self.follow_stubs();
         self.save_learned();
         if self.cares.is_multiple_of(60) && !self.compiled.fqdns.is_empty() {
             self.sweep_learned();
         }
-        if self.cares.is_multiple_of(5) {
-            let files = self.resolver_files();
-            if let Ok(resolvers) = resolvers::read(&files)
-                && resolvers != self.resolvers
-            {
-                self.resolvers = resolvers;
-                self.set_endpoints();
-                let _receivers = self.names.upstreams.send(Upstreams::Host);
-            }
+    }
+
+    /// Two small files: whoever is asked now is trusted within a second.
+    fn follow_resolvers(&mut self) {
+        let files = self.resolver_files();
+        if let Ok(resolvers) = resolvers::read(&files)
+            && resolvers != self.resolvers
+        {
+            self.resolvers = resolvers;
+            self.set_endpoints();
+            let _receivers = self.names.upstreams.send(Upstreams::Host);
         }
     }
 }
