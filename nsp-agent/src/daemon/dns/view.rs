@@ -89,7 +89,7 @@ fn address(
 
 /// What a counter means to who reads it.
 pub(super) fn meaning(lesson: Lesson) -> &'static str {
-    const MEANINGS: [(Lesson, &str); 14] = [
+    const MEANINGS: &[(Lesson, &str)] = &[
         (Lesson::Learned, "addresses learned for a name, or their time prolonged"),
         (Lesson::Asked, "questions to trusted resolvers that were sent"),
         (Lesson::Late, "answers after another one, or after 30 s: a forgery, or a slow resolver"),
@@ -107,6 +107,10 @@ pub(super) fn meaning(lesson: Lesson) -> &'static str {
         (Lesson::Segmented, "answers in pieces, or larger than is read: the agent asks again"),
         (Lesson::Untold, "names that the agent was not told to ask for: its ring was full"),
         (Lesson::Unlisted, "answers about names that no rule has"),
+        (
+            Lesson::TooMany,
+            "answers with more addresses or aliases than are followed: the agent asks again",
+        ),
     ];
     MEANINGS.iter().find(|(it, _)| *it == lesson).map_or("", |(_, meaning)| meaning)
 }
