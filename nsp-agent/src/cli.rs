@@ -5,6 +5,7 @@
 
 mod apply;
 mod check;
+mod exec;
 mod explain;
 mod flows;
 mod init;
@@ -46,6 +47,8 @@ enum Verb {
     Status(status::Status),
     /// Say what would happen to a packet, by which rule, and why
     Explain(explain::Explain),
+    /// Run a command inside a perimeter of its own
+    Exec(exec::Exec),
     /// Show the access log
     Logs(logs::Logs),
     /// Show live public conversations, or cut them
@@ -137,8 +140,9 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    if !matches!(cli.verb, Verb::Run(_)) {
-        // A reader that has seen enough ends the verb without a word. The daemon must outlive its log's.
+    if !matches!(cli.verb, Verb::Run(_) | Verb::Exec(_)) {
+        // A reader that has seen enough ends the verb without a word. The daemon must outlive its log's,
+        // and a command its verb's.
         sigpipe::reset();
     }
     let done = match cli.verb {
@@ -150,6 +154,10 @@ pub fn main() -> ExitCode {
         Verb::Mode(verb) => verb.run(),
         Verb::Status(verb) => verb.run(),
         Verb::Explain(verb) => verb.run(),
+        Verb::Exec(verb) => match verb.run() {
+            Ok(code) => return code,
+            Err(failure) => Err(failure),
+        },
         Verb::Logs(verb) => verb.run(),
         Verb::Flows(verb) => verb.run(),
         Verb::Detach(socket) => socket.call(&Request::Detach).map(|_| println!("detached")),

@@ -258,7 +258,9 @@ fn associate(policy: &Policy, identities: &mut Identities, compiled: &mut Compil
         if resource.outbound_mode == AccessMode::Enforced {
             bits |= association::ENFORCED_OUTBOUND;
             compiled.header.flags |= flags::ENFORCED_OUTBOUND;
-            if anywhere_outbound {
+            // What processes with a perimeter of their own send is known by its cgroup, with ports or
+            // without; nobody else's packet is theirs.
+            if anywhere_outbound && !profile.alone {
                 compiled.header.flags |= flags::ENFORCED_OUTBOUND_ANYWHERE;
             }
         }
@@ -271,6 +273,10 @@ fn associate(policy: &Policy, identities: &mut Identities, compiled: &mut Compil
         }
         if profile.metadata == MetadataAccess::Deny {
             bits |= association::METADATA_DENIED;
+        }
+        if profile.alone {
+            bits |= association::ALONE;
+            compiled.header.flags |= flags::ALONE;
         }
         if resource.on_deny == OnDeny::Drop {
             bits |= association::DENIED_SILENTLY;

@@ -1,16 +1,27 @@
 //! The control socket: how the verbs talk to the daemon.
 //!
 //! One request a connection, one JSON object a line each way. Root and members of the socket's group
-//! may read; only root may change anything (checked by the peer's credentials, `SO_PEERCRED`).
+//! may read, and shut themselves in (`nsp exec`, which goes on as `exec.rs` says); only root may change
+//! anything else (checked by the peer's credentials, `SO_PEERCRED`).
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+pub mod exec;
 
-use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
     sync::{Semaphore, mpsc, oneshot},
 };
+
+use exec::SessionCall;
 
 /// Bytes of a request; the longest is a path or two.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
@@ -67,6 +78,13 @@ pub enum Request {
         /// Only this direction.
         direction: Option<String>,
     },
+    /// Shut the caller in: a session that lasts as long as the connection.
+    Exec {
+        /// Where it may go.
+        allow: Vec<String>,
+        /// Refuse nothing, and tell what would have been.
+        learn: bool,
+    },
     /// Write the access records gathered so far.
     Flush,
     /// Unhook everything and end.
@@ -77,7 +95,11 @@ impl Request {
     /// Whether only root may ask: it changes something, or reads a file of the caller's choice with
     /// the daemon's eyes.
     pub fn is_for_root(&self) -> bool {
-        !matches!(self, Self::Status | Self::Dns | Self::Explain { .. } | Self::Flows)
+        // A session of `nsp exec` takes from its caller and from nobody else.
+        !matches!(
+            self,
+            Self::Status | Self::Dns | Self::Explain { .. } | Self::Flows | Self::Exec { .. }
+        )
     }
 }
 
@@ -176,7 +198,11 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves the socket until the loop is gone.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
+pub async fn serve(
+    listener: UnixListener,
+    calls: mpsc::Sender<Call>,
+    sessions: mpsc::Sender<SessionCall>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -188,17 +214,30 @@ pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
         if calls.is_closed() {
             return;
         }
-        let calls = calls.clone();
+        let (calls, sessions) = (calls.clone(), sessions.clone());
         tokio::spawn(async move {
             // Whoever is slower than this is not a verb.
-            let _in_time = tokio::time::timeout(CALL_TIME_MAX, answer(stream, calls)).await;
+            let answered = tokio::time::timeout(CALL_TIME_MAX, answer(stream, calls, sessions));
+            let held = answered.await.ok().flatten();
             drop(place);
+            // A session takes its own time, and has a limit of its own.
+            if let Some(held) = held {
+                held.hold().await;
+            }
         });
     }
 }
 
-async fn answer(mut stream: UnixStream, calls: mpsc::Sender<Call>) {
+/// Answers the one request of a connection; what goes on after it comes back.
+async fn answer(
+    mut stream: UnixStream,
+    calls: mpsc::Sender<Call>,
+    sessions: mpsc::Sender<SessionCall>,
+) -> Option<exec::Held> {
     let response = match read(&mut stream).await {
+        Ok(Request::Exec { allow, learn }) => {
+            return exec::begin(stream, sessions, allow, learn).await;
+        }
         Ok(request) => {
             let is_root = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0);
             if request.is_for_root() && !is_root {
@@ -215,7 +254,12 @@ async fn answer(mut stream: UnixStream, calls: mpsc::Sender<Call>) {
         }
         Err(why) => Response::Error(why),
     };
-    let mut line = serde_json::to_vec(&response).unwrap_or_default();
+    write(&mut stream, &response).await;
+    None
+}
+
+async fn write(stream: &mut UnixStream, response: &Response) {
+    let mut line = serde_json::to_vec(response).unwrap_or_default();
     line.push(b'\n');
     // The verb may have gone.
     let _sent = stream.write_all(&line).await;
@@ -233,16 +277,50 @@ async fn read(stream: &mut UnixStream) -> Result<Request, String> {
 /// # Errors
 /// [`ControlError`].
 pub fn call(path: &Path, request: &Request) -> Result<serde_json::Value, ControlError> {
-    use std::io::{BufRead as _, Write as _};
-    let no_agent = |source| ControlError::NoAgent { path: path.display().to_string(), source };
-    let mut stream = std::os::unix::net::UnixStream::connect(path).map_err(no_agent)?;
-    let mut line = serde_json::to_vec(request).map_err(ControlError::Garbled)?;
-    line.push(b'\n');
-    stream.write_all(&line).map_err(ControlError::Broken)?;
-    let mut answer = String::new();
-    io::BufReader::new(stream).read_line(&mut answer).map_err(ControlError::Broken)?;
-    match serde_json::from_str(&answer).map_err(ControlError::Garbled)? {
-        Response::Ok(value) => Ok(value),
-        Response::Error(why) => Err(ControlError::Refused(why)),
+    Client::connect(path)?.ask(request)
+}
+
+/// A verb's end of a connection.
+pub struct Client(io::BufReader<std::os::unix::net::UnixStream>);
+
+impl Client {
+    /// Connects to the daemon at `path`.
+    ///
+    /// # Errors
+    /// [`ControlError::NoAgent`].
+    pub fn connect(path: &Path) -> Result<Self, ControlError> {
+        let no_agent = |source| ControlError::NoAgent { path: path.display().to_string(), source };
+        let stream = std::os::unix::net::UnixStream::connect(path).map_err(no_agent)?;
+        Ok(Self(io::BufReader::new(stream)))
+    }
+
+    /// Makes the request of this connection.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, ControlError> {
+        let line = serde_json::to_string(request).map_err(ControlError::Garbled)?;
+        self.say(&line)
+    }
+
+    /// Says a line, and hears what the daemon answers to it.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn say<T: DeserializeOwned>(&mut self, line: &str) -> Result<T, ControlError> {
+        use std::io::{BufRead as _, Write as _};
+        let line = format!("{line}\n");
+        self.0.get_mut().write_all(line.as_bytes()).map_err(ControlError::Broken)?;
+        let mut answer = String::new();
+        self.0.read_line(&mut answer).map_err(ControlError::Broken)?;
+        match serde_json::from_str(&answer).map_err(ControlError::Garbled)? {
+            Response::Ok(value) => serde_json::from_value(value).map_err(ControlError::Garbled),
+            Response::Error(why) => Err(ControlError::Refused(why)),
+        }
+    }
+
+    /// What becomes readable when the daemon goes.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
     }
 }

@@ -8,6 +8,7 @@ mod catalogue;
 mod change;
 mod dns;
 mod errors;
+mod exec;
 mod explain;
 mod flows;
 mod follow;
@@ -16,9 +17,11 @@ mod log;
 mod notify;
 mod plan;
 mod seed;
+mod session;
 mod state;
 mod status;
 mod store;
+mod tally;
 mod watch;
 
 use std::{
@@ -35,7 +38,7 @@ use tokio::{
 };
 
 use crate::{
-    control::{self, Call, Response},
+    control::{self, Call, Response, exec::SessionCall},
     datapath::{Events, attach::XdpMode},
     host::{links, links::HostChange, platform::Platform},
     names::{blind, schedule::Batch, wanted::Answered},
@@ -113,6 +116,7 @@ impl Options {
 /// Everything that moves the agent.
 enum Input {
     Call(Box<Call>),
+    Session(SessionCall),
     Host(HostChange),
     Names(Batch),
     Wanted(Answered),
@@ -137,7 +141,8 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let (batches_in, mut batches) = mpsc::channel(64);
     let mut agent = Agent::start(options, batches_in).await?;
     let (calls_in, mut calls) = mpsc::channel(16);
-    tokio::spawn(control::serve(listener, calls_in));
+    let (sessions_in, mut sessions) = mpsc::channel(16);
+    tokio::spawn(control::serve(listener, calls_in, sessions_in));
     let mut cgroups = agent.watch_cgroups();
     let mut wanted = agent.follow_wanted();
     let mut ring = agent.take_events().map(watch_ring);
@@ -151,6 +156,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     loop {
         let input = tokio::select! {
             Some(call) = calls.recv() => Input::Call(Box::new(call)),
+            Some(call) = sessions.recv() => Input::Session(call),
             change = host.recv() => match change {
                 Some(change) => Input::Host(change),
                 None => {
@@ -184,6 +190,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
                 // The verb may have gone.
                 let _sent = sender.send(response);
             }
+            Input::Session(call) => agent.session(call),
             Input::Host(change) => agent.host_changed(change).await,
             Input::Names(batch) => agent.learn(&batch),
             Input::Wanted(answered) => agent.learn_wanted(&answered),

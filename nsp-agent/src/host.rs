@@ -2,8 +2,8 @@
 //! the cloud around it.
 //!
 //! Each module reads one thing. Its core turns bytes and text into values and is tested as such; a
-//! thin shell around it does the input. Nothing here changes the host, and nothing here knows the
-//! policy or the kernel programs.
+//! thin shell around it does the input. Nothing here changes the host (but `cgroups::leaf`, for
+//! `nsp exec`), and nothing here knows the policy or the kernel programs.
 //!
 //! **Network namespaces:** a socket belongs to the namespace of the thread that opens it. The
 //! functions here open theirs on the calling thread, so an agent that enters a namespace does so

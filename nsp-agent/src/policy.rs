@@ -5,6 +5,7 @@
 //! report, so that a single pass shows everything that is wrong. Nothing here touches the kernel,
 //! and reading a policy changes nothing anywhere.
 
+pub(crate) mod allow;
 mod category;
 mod choice;
 pub(crate) mod diagnose;

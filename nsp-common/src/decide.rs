@@ -281,7 +281,9 @@ fn trusted<T: Tables>(
     class_number: u32,
 ) -> Option<Decision> {
     let bits = tables.class(class_number).flags;
-    if bits & (class::flags::PRIVATE | class::flags::MEMBER | class::flags::LINKED) == 0 {
+    if bits & (class::flags::PRIVATE | class::flags::MEMBER | class::flags::LINKED) == 0
+        || seat.alone
+    {
         return None;
     }
     if !tables.routed_back(&packet.key.remote, packet.ip_family(), packet.ifindex) {

@@ -35,6 +35,9 @@ pub mod flags {
     pub const STRICT_DNS: u32 = 1 << 10;
     /// A recursive resolver of this host may ask anybody.
     pub const RECURSIVE: u32 = 1 << 11;
+    /// There are associations with a perimeter of their own:
+    /// [`association::ALONE`](super::association::ALONE).
+    pub const ALONE: u32 = 1 << 12;
     /// An association that any local address and device may concern is enforced inbound.
     pub const ENFORCED_INBOUND_ANYWHERE: u32 = 1 << 7;
     /// An association that any local address and device may concern is enforced outbound.
@@ -99,6 +102,9 @@ pub mod association {
     pub const DENIED_SILENTLY: u16 = 1 << 5;
     /// Enforced outbound, and only names of its outbound rules may be asked for.
     pub const STRICT_DNS: u16 = 1 << 6;
+    /// A perimeter of its own: members of the host's perimeter and linked ones need a rule too, and
+    /// calls are judged whatever device they lead to.
+    pub const ALONE: u16 = 1 << 7;
 }
 
 /// A resource with its profile and modes, in one generation.

@@ -2,6 +2,9 @@
 
 use crate::{address::Address, verdict::Direction};
 
+/// Levels of cgroups that are looked at, from the top: units live in the first few.
+pub const CGROUP_LEVELS: i32 = 8;
+
 /// What a selector goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

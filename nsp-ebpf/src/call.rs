@@ -17,6 +17,7 @@ use aya_ebpf::{
 };
 use nsp_common::{
     address::{Address, Family},
+    decide::FlowAction,
     generation::association,
     learned::Caller,
     link::endpoint,
@@ -182,17 +183,48 @@ fn call(context: *mut bpf_sock_addr, work: &mut Work) -> i32 {
     if packet.key.protocol == protocol::TCP {
         packet.tcp_flags = tcp::SYN;
     }
+    let mut is_unjudged = false;
     if nsp_strict_call(Hook::Call as u32) == 0 {
         if nsp_stays_here(Hook::Call as u32) != 0 {
             return GRANTED;
         }
         judge::call(Hook::Call);
+        is_unjudged = nsp_leads_nowhere(Hook::Call as u32) != 0;
+        // The C library connects UDP sockets to sort addresses, and sends nothing. Whoever sends is told
+        // so then (`send.rs`); a summary by process should not name who did not.
+        if work.packet.key.protocol == protocol::UDP && is_alone(work) {
+            return GRANTED;
+        }
     }
-    if !fails_at_once(work) {
+    answer(Hook::Call, work, is_unjudged)
+}
+
+/// Tells a program what was decided, if it is to be told. Where no judged device leads, TC will not say
+/// anything either, and only who has a perimeter of its own is judged.
+#[inline(always)]
+pub(crate) fn answer(hook: Hook, work: &mut Work, is_unjudged: bool) -> i32 {
+    let is_told = if is_unjudged {
+        let is_alone = is_alone(work);
+        if is_alone && work.decision.would_deny {
+            // Nobody else will see it, and it is to be known. There is no conversation to follow.
+            work.decision.flow = FlowAction::None;
+            judge::nsp_report(hook as u32);
+        }
+        is_alone && matches!(work.decision.verdict, Verdict::Drop)
+    } else {
+        fails_at_once(work)
+    };
+    if !is_told {
         return GRANTED;
     }
-    judge::nsp_report(Hook::Call as u32);
+    judge::nsp_report(hook as u32);
     REFUSED
+}
+
+/// Whether it was judged by a perimeter of the sender's own.
+#[inline(always)]
+fn is_alone(work: &Work) -> bool {
+    maps::association(work.slot, work.decision.association).has(association::ALONE)
 }
 
 /// Whether what was decided is told to the program now, and not by TC's silence. Where the agent is
@@ -221,8 +253,7 @@ fn opens(protocol: u8, local_port: u16) -> bool {
     }
 }
 
-/// Whether the call never leaves by a judged device: it is to this host, or no judged device leads
-/// there. By itself for its stack's sake, as in `judge.rs`.
+/// Whether the call is to this host. By itself for its stack's sake, as in `judge.rs`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn nsp_stays_here(hook: u32) -> u32 {
@@ -231,8 +262,7 @@ pub(crate) extern "C" fn nsp_stays_here(hook: u32) -> u32 {
     u32::from(
         remote.is_loopback(family)
             || remote.is_unspecified(family)
-            || maps::endpoint(remote) & endpoint::OWN != 0
-            || maps::route_groups(remote, family) == 0,
+            || maps::endpoint(remote) & endpoint::OWN != 0,
     )
 }
 
@@ -247,4 +277,13 @@ pub(crate) extern "C" fn nsp_strict_call(hook: u32) -> u32 {
     }
     observe(work);
     u32::from(dns::is_strict(work) && dns::is_refused(hook, CurrentTask, &NoMessage))
+}
+
+/// Whether no judged device leads there: then TC does not judge it either, and only who has a perimeter of
+/// its own is held back.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_leads_nowhere(hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 1 };
+    u32::from(maps::route_groups(&work.packet.key.remote, work.packet.ip_family()) == 0)
 }

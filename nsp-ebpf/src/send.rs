@@ -19,7 +19,7 @@ use nsp_common::{
 };
 
 use crate::{
-    call::{alone, fails_at_once},
+    call::{alone, answer, nsp_stays_here},
     dns::{self, Buffer},
     judge,
     maps::{self, Hook},
@@ -27,7 +27,6 @@ use crate::{
     tables::{Socket, observe, resolving_bits},
 };
 
-const REFUSED: i32 = 0;
 const GRANTED: i32 = 1;
 
 /// Where the protocol is in the header of IPv4, and the next header in that of IPv6.
@@ -75,20 +74,22 @@ fn send(skb: *mut __sk_buff, cookie: u64) -> i32 {
     if nsp_overhear(skb) != 0 {
         return GRANTED;
     }
+    let mut is_unjudged = false;
     if nsp_strict_send(skb) == 0 {
+        let is_alone = work.generation.has(generation_flags::ALONE);
         let enforced = work.generation.has(generation_flags::ENFORCED_OUTBOUND)
             || work.generation.public_access != 0;
-        // What does not leave by a judged device is not judged.
-        if !enforced || maps::link(work.packet.ifindex).is_none() {
+        // What does not leave by a judged device is not judged, but where somebody has a perimeter of its
+        // own; and what stays on this host never is.
+        is_unjudged = maps::link(work.packet.ifindex).is_none();
+        if is_unjudged && (!is_alone || nsp_stays_here(Hook::Send as u32) != 0)
+            || !is_unjudged && !enforced
+        {
             return GRANTED;
         }
         judge::outbound_only(skb, Hook::Send);
     }
-    if !fails_at_once(work) {
-        return GRANTED;
-    }
-    judge::nsp_report(Hook::Send as u32);
-    REFUSED
+    answer(Hook::Send, work, is_unjudged)
 }
 
 /// Reads the packet into the hook's work place. By itself, as in `tc.rs`.

@@ -16,7 +16,7 @@ use nsp_common::{
     learned::Learned,
     link::resolving,
     packet::{Packet, flags as packet_flags},
-    selector::Selector,
+    selector::{CGROUP_LEVELS, Selector},
 };
 
 use crate::{
@@ -72,9 +72,6 @@ impl Sender for Described {
         unsafe { (*self.0)[level as usize & 7] }
     }
 }
-
-/// Levels of cgroups that are looked at, from the top: units live in the first few.
-const CGROUP_LEVELS: i32 = 8;
 
 /// Bits of [`nsp_common::link::resolving`] of all cgroups that a sender is in, the root too.
 #[inline(always)]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use rustix::process::Signal;
 
 use super::Failure;
 use crate::{
@@ -52,6 +53,10 @@ pub(crate) struct Run {
     /// Start although the interface with the default route cannot be covered
     #[arg(long)]
     allow_uncovered: bool,
+    /// End with this process, and take the directory of the control socket along: `nsp exec` starts its own
+    /// agent so
+    #[arg(long, value_name = "PID", hide = true)]
+    for_parent: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -79,6 +84,26 @@ impl From<Mode> for XdpMode {
 
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
+        let orphan = self.for_parent.map(|parent| (parent, self.control.clone()));
+        let done = self.serve();
+        if let Some((parent, control)) = orphan
+            && !is_parent(parent)
+            && let Some(directory) = control.parent()
+        {
+            // Whose it was is gone; so nobody else does it.
+            let _removed = std::fs::remove_dir_all(directory);
+        }
+        done
+    }
+
+    fn serve(self) -> Result<(), Failure> {
+        if let Some(parent) = self.for_parent {
+            let told = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+            told.map_err(|error| Failure::failed(format!("cannot follow {parent}: {error}")))?;
+            if !is_parent(parent) {
+                return Err(Failure::failed(format!("{parent} is gone already")));
+            }
+        }
         let privileges = Privileges::read().map_err(|error| Failure::failed(error.to_string()))?;
         let missing = privileges.missing();
         if !missing.is_empty() {
@@ -115,4 +140,9 @@ impl Run {
             other => Failure::failed(daemon::with_sources(&other)),
         })
     }
+}
+
+fn is_parent(pid: u32) -> bool {
+    let parent = rustix::process::getppid();
+    parent.is_some_and(|parent| parent.as_raw_nonzero().get().cast_unsigned() == pid)
 }

@@ -76,6 +76,11 @@ fn print(status: &Value) {
     {
         println!("  [dns] recursive_unit {unit}: matches nothing on this host now");
     }
+    for session in each(&status["sessions"]) {
+        let allow: Vec<&str> = each(&session["allow"]).map(text).collect();
+        let how = if session["learn"] == true { "learns" } else { "may go to" };
+        println!("  {}: exec, {how} {}", text(&session["name"]), allow.join(", "));
+    }
     println!("interfaces");
     for interface in each(&status["interfaces"]) {
         let name = text(&interface["name"]);

@@ -24,7 +24,8 @@ pub(super) fn raise_versions(policy: &Policy, state: &mut State) {
 
 /// A digest of what a profile says; where the document says it does not count.
 fn fingerprint(profile: &Profile) -> String {
-    let Profile { private, metadata, inbound, outbound, strict_dns, position: _ } = profile;
+    let Profile { private, metadata, inbound, outbound, strict_dns, alone: _, position: _ } =
+        profile;
     let mut digest = Sha256::new();
     digest.update(format!("{private:?} {metadata:?}"));
     if *strict_dns {

@@ -1,8 +1,12 @@
 //! Changing what is in force: publish, apply, reload, mode; and who asks for it.
 
+use std::borrow::Cow;
+
 use super::{
     catalogue,
     errors::{DaemonError, with_sources},
+    exec::Sessions,
+    session::{self, NameTaken},
     state::{Agent, now_ns},
     store,
 };
@@ -10,7 +14,10 @@ use crate::{
     compile,
     control::Request,
     datapath::DatapathError,
-    policy::{Loaded, model::AccessMode},
+    policy::{
+        Loaded,
+        model::{AccessMode, Policy},
+    },
 };
 
 impl Agent {
@@ -24,22 +31,35 @@ impl Agent {
             &self.bindings.selectors,
             &self.bindings.listeners,
         )?;
-        catalogue::raise_versions(&self.loaded.policy, &mut self.state);
+        catalogue::raise_versions(&in_force(&self.loaded, &self.sessions), &mut self.state);
         self.refresh_catalogue();
         self.tell_names();
         self.set_endpoints();
         self.follow_stubs();
+        self.save_state();
+        tracing::info!(generation = number, "policy published");
+        Ok(number)
+    }
+
+    pub(super) fn save_state(&mut self) {
         if let Err(error) = store::save(&self.options.state_dir, &self.state) {
             self.complain("state is not saved", &error);
         }
-        tracing::info!(generation = number, "policy published");
-        Ok(number)
+    }
+
+    /// Another policy, with the sessions that run now.
+    pub(super) fn with_sessions<'a>(
+        &self,
+        policy: &'a Policy,
+    ) -> Result<Cow<'a, Policy>, NameTaken> {
+        session::merged(policy, self.sessions.values().map(|live| &live.session))
     }
 
     /// Compiles and publishes another policy; on any failure the one in force stays.
     pub(super) fn apply(&mut self, loaded: Loaded, strict: bool) -> Result<u32, DaemonError> {
         let mut identities = self.state.identities.clone();
-        let mut compiled = compile::compile(&loaded.policy, &mut identities)?;
+        let policy = self.with_sessions(&loaded.policy)?;
+        let mut compiled = compile::compile(&policy, &mut identities)?;
         if strict {
             let now = now_ns();
             for resource in &compiled.resources {
@@ -106,6 +126,7 @@ impl Agent {
                 Ok(serde_json::Value::Null)
             }
             Request::Detach => Ok(serde_json::Value::Null),
+            Request::Exec { .. } => Err("a session goes another way".to_owned()),
         }
     }
 
@@ -135,7 +156,15 @@ impl Agent {
     }
 
     pub(super) fn refresh_catalogue(&mut self) {
-        self.catalogue =
-            catalogue::build(&self.loaded.policy, &self.state, &self.links, &self.host_name);
+        let policy = in_force(&self.loaded, &self.sessions);
+        self.catalogue = catalogue::build(&policy, &self.state, &self.links, &self.host_name);
     }
+}
+
+/// The policy in force: the file's, with the sessions of `nsp exec`.
+fn in_force<'a>(loaded: &'a Loaded, sessions: &Sessions) -> Cow<'a, Policy> {
+    let policy = &loaded.policy;
+    // That their names are free was found when it was applied.
+    let merged = session::merged(policy, sessions.values().map(|live| &live.session));
+    merged.unwrap_or(Cow::Borrowed(policy))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::store::StoreError;
+use super::{session::NameTaken, store::StoreError};
 use crate::{
     compile::BudgetError,
     datapath::DatapathError,
@@ -19,6 +19,9 @@ pub enum DaemonError {
     /// The policy is too large.
     #[error(transparent)]
     Budget(#[from] BudgetError),
+    /// The policy has a name that is taken.
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
     /// The kernel refuses.
     #[error(transparent)]
     Datapath(#[from] DatapathError),

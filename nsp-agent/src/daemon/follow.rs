@@ -84,6 +84,8 @@ impl Agent {
             ephemeral: sockets::ephemeral_ports().unwrap_or(EPHEMERAL_PORTS),
         };
         let mut bindings = bind::bind(&self.compiled.resources, &host);
+        // The tree is read by and by; a session's cgroup is known, and holds from its first moment.
+        bindings.selectors.extend(self.session_selectors());
         // A port stays its unit's while the unit restarts: between its going and its coming back
         // nobody else's traffic is on it, and the first packet may be a stranger's.
         for (key, association) in &self.bindings.listeners {

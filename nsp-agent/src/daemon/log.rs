@@ -1,6 +1,6 @@
 //! From the kernel's records to the access log.
 
-use super::state::Agent;
+use super::{exec, state::Agent};
 use crate::access_log::{clock::Clock, record::AccessRecord};
 
 impl Agent {
@@ -15,21 +15,26 @@ impl Agent {
         }
         let clock = Clock::read();
         let enabled = &self.loaded.policy.logging.enabled_log_categories;
+        let mut sessions = std::mem::take(&mut self.sessions);
         let mut records: Vec<AccessRecord> = drained
             .iter()
             .map(|(key, record)| {
                 let naming = self.naming_of_record(key);
-                AccessRecord::of(key, record, &self.catalogue, &clock)
-                    .with_asked_name(key, naming.as_ref())
+                let said = AccessRecord::of(key, record, &self.catalogue, &clock)
+                    .with_asked_name(key, naming.as_ref());
+                exec::add_to(&mut sessions, key, record, &said);
+                said
             })
             .filter(|record| enabled.iter().any(|known| known.as_str() == record.category))
             .collect();
+        self.sessions = sessions;
         records.sort_by_key(|record| record.time_generated);
         self.writer.write(records);
     }
 
     /// The last records are written; dropping the rest detaches.
     pub(super) fn end(mut self) {
+        self.end_sessions();
         self.drain();
         self.save_learned_at_last();
         let (state, in_time) = self.writer.close(std::time::Duration::from_secs(3));

@@ -22,8 +22,9 @@ impl Agent {
     /// The changes, and the live conversations that would end.
     pub(super) fn plan(&self, loaded: &Loaded) -> Result<Value, String> {
         let mut identities = self.state.identities.clone();
-        let compiled = compile::compile(&loaded.policy, &mut identities)
-            .map_err(|error| with_sources(&error))?;
+        let policy = self.with_sessions(&loaded.policy).map_err(|error| error.to_string())?;
+        let compiled =
+            compile::compile(&policy, &mut identities).map_err(|error| with_sources(&error))?;
         let number = self.datapath.generation().unwrap_or(0) + 1;
         let flows = self.datapath.flows().map_err(|error| with_sources(&error))?;
         let mut host = self.oracle(0).into_host();

@@ -13,6 +13,7 @@ use super::{
     bind::Bindings,
     dns::DnsState,
     errors::{DaemonError, with_sources},
+    exec::Sessions,
     learn::{NamesHandle, start_names},
     notify::notify,
     store::{self, State},
@@ -76,6 +77,10 @@ pub(super) struct Agent {
     pub(super) catalogue: Catalogue,
     pub(super) host_name: String,
     pub(super) cares: u64,
+    /// What runs by `nsp exec`.
+    pub(super) sessions: Sessions,
+    /// How many there ever were: their cgroups are named by it.
+    pub(super) sessions_begun: u64,
     /// When the watched files were changed last.
     pub(super) watched: Vec<Option<std::time::SystemTime>>,
     /// Why the watched file was not applied the last time.
@@ -128,6 +133,8 @@ impl Agent {
             catalogue: Catalogue::default(),
             host_name,
             cares: 0,
+            sessions: Sessions::new(),
+            sessions_begun: 0,
             last_error: None,
             watch_refused: None,
             watched: Vec::new(),
@@ -137,6 +144,7 @@ impl Agent {
             loaded,
         };
         agent.state.guid.get_or_insert_with(new_guid);
+        agent.end_left_behind();
         agent.read_host().await;
         agent.follow_stubs();
         agent.follow_host()?;

@@ -35,6 +35,9 @@ pub(super) struct State {
     /// them.
     #[serde(default)]
     pub(super) cut: BTreeSet<String>,
+    /// The cgroups of sessions of `nsp exec`: an agent that is killed leaves them behind.
+    #[serde(default)]
+    pub(super) cgroups: BTreeSet<String>,
     /// Version of each profile's rules, and a fingerprint of the rules it is the version of.
     pub(super) profiles: BTreeMap<String, (u64, String)>,
 }

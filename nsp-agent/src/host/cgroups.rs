@@ -4,6 +4,7 @@
 //! that restarts has a new directory and so a new id. [`Tree`] is one reading, [`watch()`] follows
 //! the changes. Cgroups have nothing to do with network namespaces.
 
+pub mod leaf;
 mod tree;
 mod unit;
 mod watch;

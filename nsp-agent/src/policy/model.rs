@@ -88,6 +88,8 @@ pub struct Profile {
     pub outbound: BTreeMap<Name, OutboundRule>,
     /// Only names of its outbound rules may be asked for.
     pub strict_dns: bool,
+    /// A perimeter of its own, of `nsp exec`: members need a rule too. No document says so.
+    pub alone: bool,
     /// Where the document says it.
     pub position: Position,
 }

@@ -17,6 +17,28 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A name for what any text says: the text where it is one, else what is left of it and a digest,
+    /// so that different texts have different names.
+    pub(crate) fn naming(text: &str) -> Self {
+        use sha2::Digest as _;
+        /// With the digest shorter than the bound.
+        const KEPT_MAX: usize = 40;
+        if let Ok(name) = text.parse() {
+            return name;
+        }
+        let digest = sha2::Sha256::digest(text);
+        let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02X}")).collect();
+        let kept: String = corrected(text).unwrap_or_default().chars().take(KEPT_MAX).collect();
+        let kept = kept.trim_end_matches(['.', '-']);
+        let separator = if kept.is_empty() { "" } else { "-" };
+        Self(format!("{kept}{separator}{digest}").into())
+    }
+
+    /// The name of a session of `nsp exec`.
+    pub(crate) fn of_session(number: u16) -> Self {
+        Self(format!("exec-{number}").into())
+    }
 }
 
 impl FromStr for Name {

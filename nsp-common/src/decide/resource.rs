@@ -30,6 +30,8 @@ pub struct Seat {
     pub private_by_rules: bool,
     /// Cloud endpoints are denied.
     pub metadata_denied: bool,
+    /// Members and linked perimeters need a rule too.
+    pub alone: bool,
 }
 
 /// Finds the seat of a packet that belongs to no conversation.
@@ -71,6 +73,7 @@ pub(super) fn seat_of<T: Tables>(
             left_alone: false,
             private_by_rules: entry.has(association::PRIVATE_BY_RULES),
             metadata_denied: entry.has(association::METADATA_DENIED),
+            alone: entry.has(association::ALONE),
         };
     }
     Seat {
@@ -85,6 +88,7 @@ pub(super) fn seat_of<T: Tables>(
         left_alone: generation.public_access == PublicAccess::Enabled as u8,
         private_by_rules: false,
         metadata_denied: false,
+        alone: false,
     }
 }
 

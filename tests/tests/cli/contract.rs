@@ -2,8 +2,9 @@
 
 use super::{code, nsp, stderr, stdout};
 
-const VERBS: [&str; 11] = [
-    "init", "run", "check", "plan", "apply", "mode", "status", "explain", "logs", "flows", "detach",
+const VERBS: [&str; 12] = [
+    "init", "run", "check", "plan", "apply", "mode", "status", "explain", "exec", "logs", "flows",
+    "detach",
 ];
 
 #[test]
@@ -92,4 +93,26 @@ fn logs_of_an_unknown_category_are_usage() {
     let output = nsp(&["logs", "--category", "NspNonsense", "--control", "/nonexistent/control"]);
     assert_eq!(code(&output), 2, "{}", stderr(&output));
     assert!(stderr(&output).contains("NspNonsense"));
+}
+
+#[test]
+fn exec_refuses_a_bad_destination_before_it_runs_anything() {
+    for (destination, cure) in [
+        ("github.com:443", "try: --allow github.com:443/tcp\n"),
+        ("0.0.0.0/0", ""),
+        ("*.com", ""),
+        ("localhost", ""),
+    ] {
+        let output = nsp(&["exec", "--allow", destination, "--", "echo", "ran"]);
+        assert_eq!(code(&output), 2, "{destination}: {}", stderr(&output));
+        assert!(stderr(&output).starts_with("nsp: exec: --allow: "), "{}", stderr(&output));
+        assert!(stderr(&output).ends_with(cure), "{}", stderr(&output));
+        assert!(stdout(&output).is_empty(), "{}", stdout(&output));
+    }
+    assert_eq!(code(&nsp(&["exec"])), 2);
+    assert_eq!(
+        code(&nsp(&["exec", "--allow", "github.com", "true"])),
+        2,
+        "the command is after --"
+    );
 }

@@ -18,6 +18,7 @@ mod dnat;
 mod dns_server;
 mod dns_status;
 mod dns_stub;
+mod exec;
 mod fresh_names;
 mod hotplug;
 mod inbound;

@@ -80,6 +80,7 @@ impl<'a> Rules<'a> {
                 .map(|(name, rule)| (name.clone(), self.outbound(rule, report)))
                 .collect(),
             strict_dns: self.strict_dns,
+            alone: false,
             position: report.texts.position(*span),
         }
     }
