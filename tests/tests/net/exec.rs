@@ -99,6 +99,51 @@ fn telemetry_is_refused_and_its_process_named() {
     assert_eq!(stranger.served().arrivals, 0);
 }
 
+/// No name but those given is asked for, by UDP or TCP, and no datagram goes where no rule says.
+#[test]
+fn names_that_are_not_given_are_not_asked_for_and_datagrams_stay() {
+    let stage = Stage::new(With::Agent);
+    let office = Party::Office.v4();
+    let private = service::udp(stage.host(Party::Private), Party::Private.v4().into(), 9);
+    let stranger = service::udp(stage.host(Party::Stranger), Party::Stranger.v4().into(), 9);
+    stage.write("send.py", SEND);
+    // The private network is beyond a device that this agent does not cover.
+    let script = stage.script(&format!(
+        "getent ahosts {TELEMETRY} > telemetry; getent ahosts {ALLOWED} > allowed\n\
+         probe {office} 53 tcp\n\
+         python3 send.py {} 9 > private; python3 send.py {} 9 > stranger\n",
+        Party::Private.v4(),
+        Party::Stranger.v4(),
+    ));
+    let ran = stage.exec(&["--allow", ALLOWED], &script);
+    let said = |name: &str| std::fs::read_to_string(stage.path(name)).expect("the script ran");
+    assert!(said("allowed").contains(&office.to_string()), "{ran}");
+    assert_eq!(said("telemetry"), "", "{ran}");
+    assert_eq!(stage.attempt("tcp").errno, EPERM, "{ran}");
+    assert_eq!((said("private").trim(), said("stranger").trim()), ("1", "1"), "{ran}");
+    assert_eq!((private.served().arrivals, stranger.served().arrivals), (0, 0));
+    let blocked = ran.blocked();
+    let has = |columns: serde_json::Value| blocked.iter().any(|line| seen::has(line, &columns));
+    assert!(has(json!({"name": TELEMETRY, "process": "getent"})), "{ran}");
+    for to in [Party::Private, Party::Stranger] {
+        assert!(has(json!({"address": to.v4(), "port": 9, "protocol": "udp"})), "{ran}");
+    }
+    // It is the flags that decide.
+    let outside = stage.script(&format!("getent ahosts {TELEMETRY} > outside"));
+    let ran = stage.exec(&["--allow", TELEMETRY], &outside);
+    assert!(said("outside").contains(&Party::Stranger.v4().to_string()), "{ran}");
+}
+
+/// Sends a datagram by a socket that is not connected, and prints the error.
+const SEND: &str = r#"
+import socket, sys
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"out", (sys.argv[1], int(sys.argv[2])))
+    print(0)
+except OSError as error:
+    print(error.errno)
+"#;
+
 #[test]
 fn learning_refuses_nothing_and_prints_flags_that_do() {
     let stage = Stage::new(With::Agent);

@@ -55,6 +55,18 @@ pub(crate) const TOOLS: [Tool; 6] = [
         optional: false,
     },
     Tool {
+        look: Look::Command("python3"),
+        package: "python3",
+        why: "tests of nsp exec run jobs against a web server",
+        optional: false,
+    },
+    Tool {
+        look: Look::Command("pip3"),
+        package: "python3-pip",
+        why: "one of those jobs downloads a wheel",
+        optional: false,
+    },
+    Tool {
         look: Look::Command("bpftool"),
         package: "bpftool",
         why: "shows loaded programs and maps when a test fails",

@@ -45,6 +45,18 @@ fn signals_reach_the_command_once() {
     }
 }
 
+#[test]
+fn signal_that_is_ignored_stays_so() {
+    let stage = Stage::new(With::Agent);
+    let script = stage.script("echo yes > ready; sleep 0.5; exit 5\n");
+    let through = ["bash", "-c", "trap '' HUP; exec \"$0\" \"$@\""];
+    let mut running = stage.start(stage.host(Party::Server), &through, &[], &script);
+    running.wait_for("ready");
+    running.process.signal(Signal::HUP);
+    let ran = running.finish();
+    assert_eq!(ran.code(), Some(5), "{ran}");
+}
+
 /// A process that nobody waits for any more, with a session of its own.
 const DAEMON: &str = r#"
     (setsid bash -c 'echo $$ > daemon
@@ -114,6 +126,7 @@ fn agent_that_ends_ends_the_commands_that_it_holds() {
     let stage = Stage::new(With::Agent);
     let running = stage.start(stage.host(Party::Server), &[], &[], &stage.script(SLEEPER));
     let pid = running.wait_for("sleeper");
+    running.wait_until_let_out();
     stage.agent.borrow_mut().as_mut().expect("it runs").stop();
     assert!(dies_within(&pid));
     let ran = running.finish();
@@ -132,6 +145,7 @@ fn killed_agent_leaves_no_command_outside() {
     let pid = running.wait_for("sleeper");
     let daemon = running.wait_for("daemon");
     let cgroup = stage.cgroup_of(&daemon);
+    running.wait_until_let_out();
     stage.agent.borrow_mut().as_mut().expect("it runs").kill();
     assert!(dies_within(&pid));
     assert_eq!(running.finish().code(), Some(1));

@@ -280,6 +280,16 @@ impl Running {
         text.unwrap_or_else(|| panic!("no {name}: {}", read(&self.directory, "stderr")))
     }
 
+    /// Waits until the verb is out of the cgroup that its command is in.
+    pub(crate) fn wait_until_let_out(&self) {
+        let path = format!("/proc/{}/cgroup", self.process.pid());
+        let is_out = || {
+            let text = fs::read_to_string(&path).expect("the verb runs");
+            (!text.contains("/nsp-exec-")).then_some(())
+        };
+        assert!(Deadline::after(PATIENCE).poll(is_out).is_some(), "the verb stays inside");
+    }
+
     /// Waits for its end.
     pub(crate) fn finish(mut self) -> Ran {
         let status = self.process.wait(PATIENCE);
