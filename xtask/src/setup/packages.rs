@@ -23,7 +23,7 @@ pub(crate) struct Tool {
 }
 
 /// What must be there besides the BPF toolchain, and the C linker that built this program.
-pub(crate) const TOOLS: [Tool; 6] = [
+pub(crate) const TOOLS: [Tool; 8] = [
     Tool {
         look: Look::File("/etc/ssl/certs/ca-certificates.crt"),
         package: "ca-certificates",
