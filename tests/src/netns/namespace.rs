@@ -81,8 +81,16 @@ impl Namespace {
     /// # Panics
     /// When it does not start or does not end.
     pub fn output(&self, command: &mut Command) -> Output {
+        self.output_within(command, Duration::from_secs(10))
+    }
+
+    /// The same for one that may take longer.
+    ///
+    /// # Panics
+    /// When it does not start or does not end.
+    pub fn output_within(&self, command: &mut Command, timeout: Duration) -> Output {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        run_to_end(self.spawn(command), Duration::from_secs(10))
+        run_to_end(self.spawn(command), timeout)
     }
 
     /// Runs `ip` with one command a line, as `ip -batch` does, all in this namespace.
