@@ -80,7 +80,8 @@ fn agent(world: &World, directory: &Path, policy: &str) -> Agent {
 fn client(world: &World, directory: &Path, suffix: &str, names: usize) -> Value {
     let mut client = with_files(directory, env!("CARGO_BIN_EXE_fresh_client"));
     client.args([suffix, "0", &names.to_string(), &HTTPS.to_string(), "4"]);
-    let Output { stdout, stderr, .. } = world.server().output_within(&mut client, Duration::from_secs(60));
+    let Output { stdout, stderr, .. } =
+        world.server().output_within(&mut client, Duration::from_secs(60));
     serde_json::from_slice(&stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&stderr)))
 }

@@ -123,7 +123,8 @@ fn answers_outside_the_envelope_cost_first_packets_and_no_connection() {
             let mut client = with_files(directory.path(), env!("CARGO_BIN_EXE_fresh_client"));
             let numbers = [first, first + names, usize::from(HTTPS), names];
             client.arg("shop.example.com").args(numbers.map(|number| number.to_string()));
-            let Output { stdout, stderr, .. } = world.server().output_within(&mut client, Duration::from_secs(60));
+            let Output { stdout, stderr, .. } =
+                world.server().output_within(&mut client, Duration::from_secs(60));
             let seen: Value = serde_json::from_slice(&stdout)
                 .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&stderr)));
             let count = |key: &str| seen[key].as_u64().expect("a number") as usize;

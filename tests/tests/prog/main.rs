@@ -3,6 +3,7 @@
 
 mod budget;
 mod captures;
+mod cost;
 mod discovery;
 mod dry_run;
 mod fragments;

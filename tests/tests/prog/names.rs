@@ -20,7 +20,7 @@ use nsp_tests::{
 pub(crate) const RESOLVER: (&str, &str) = ("198.51.100.53", "2001:db8:5::53");
 const STRANGER: (&str, &str) = ("198.51.100.7", "2001:db8:5::7");
 /// Where names lead to in these stories.
-const HOME: (&str, &str) = ("198.51.100.80", "2001:db8:5::80");
+pub(crate) const HOME: (&str, &str) = ("198.51.100.80", "2001:db8:5::80");
 
 /// All may go out to what is below example.com and to one exact name, by 443/tcp.
 pub(crate) const POLICY: &str = r#"

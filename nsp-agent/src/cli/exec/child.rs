@@ -89,9 +89,8 @@ impl Early {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let heard = {
             let _inside = runtime.enter();
-            let listen = |signal: Signal| {
-                Ok((signal, unix::signal(SignalKind::from_raw(signal as i32))?))
-            };
+            let listen =
+                |signal: Signal| Ok((signal, unix::signal(SignalKind::from_raw(signal as i32))?));
             // What is ignored (`nohup`) the command ignores too; a handler would end that.
             let ignored = ignored();
             let wanted = |it: &Signal| ignored >> (*it as i32 - 1) & 1 == 0;
