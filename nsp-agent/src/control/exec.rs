@@ -140,7 +140,7 @@ pub(super) async fn begin(
     let begun = match peer(&stream) {
         Ok(peer) => {
             let ask = |answer| SessionCall::Begin { peer, allow, learn, answer };
-            ask_loop(&calls, ask).await.unwrap_or_else(|why| Err(why))
+            ask_loop(&calls, ask).await.unwrap_or_else(Err)
         }
         Err(why) => Err(why),
     };
@@ -162,7 +162,7 @@ impl Held {
         if timeout(START_TIME_MAX, self.line()).await.is_ok_and(|line| line == STARTED) {
             let number = self.begun.number;
             let let_out = ask_loop(&self.calls, |answer| SessionCall::LetOut { number, answer });
-            let response = match let_out.await.unwrap_or_else(|why| Err(why)) {
+            let response = match let_out.await.unwrap_or_else(Err) {
                 Ok(()) => Response::Ok(serde_json::Value::Null),
                 Err(why) => Response::Error(why),
             };
