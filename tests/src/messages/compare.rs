@@ -9,7 +9,7 @@ use nsp_common::{
 };
 
 use super::{
-    reference,
+    reference::{self, Refusal},
     subject::{self, Lesson},
 };
 use crate::packet::dns::wire_name;
@@ -24,7 +24,8 @@ const HEADER_LEN: u8 = 12;
 pub enum Reading {
     /// They read the same.
     Alike(Lesson),
-    /// The other looks into records that teach nothing, and refuses the message for what it finds there.
+    /// The other refuses it for parameters of a service that say nothing about addresses, or for a name
+    /// that runs on over the pointer that led to it.
     OursAlone(Lesson),
     /// It teaches nothing.
     Refused,
@@ -58,14 +59,17 @@ pub fn answer(bytes: &[u8]) -> Reading {
         return Reading::Refused;
     }
     match (reference::read(bytes), ours) {
-        (Some(lesson), Ok(ours)) => {
+        (Ok(lesson), Ok(ours)) => {
             assert_eq!(ours, lesson, "ours (left), the other's (right): {bytes:02x?}");
             Reading::Alike(ours)
         }
-        (None, Ok(ours)) => Reading::OursAlone(ours),
-        (None, Err(_)) => Reading::Refused,
-        (Some(_), Err(why)) if is_stricter(bytes, why) => Reading::Refused,
-        (Some(lesson), Err(why)) => {
+        (Err(Refusal::Service | Refusal::Overlap), Ok(ours)) => Reading::OursAlone(ours),
+        (Err(Refusal::Broken), Ok(ours)) => {
+            panic!("the other reader refuses what teaches us {ours:?}: {bytes:02x?}")
+        }
+        (Err(_), Err(_)) => Reading::Refused,
+        (Ok(_), Err(why)) if is_stricter(bytes, why) => Reading::Refused,
+        (Ok(lesson), Err(why)) => {
             panic!("{why:?}, and the other reader has {lesson:?}: {bytes:02x?}")
         }
     }

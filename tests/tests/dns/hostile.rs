@@ -34,13 +34,13 @@ const ADDRESS: &[u8] = &[192, 0, 2, 1];
 
 fn taught(message: &[u8]) -> usize {
     let lesson = subject::read(message).expect("it is well formed");
-    assert_eq!(Some(&lesson), reference::read(message).as_ref(), "the other reader");
+    assert_eq!(Ok(&lesson), reference::read(message).as_ref(), "the other reader");
     lesson.addresses.len()
 }
 
 fn refused(message: &[u8], why: Progress) {
     assert_eq!(subject::read(message), Err(why));
-    assert_eq!(reference::read(message), None, "the other reader");
+    assert_eq!(reference::read(message), Err(reference::Refusal::Broken), "the other reader");
 }
 
 #[test]

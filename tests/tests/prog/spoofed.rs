@@ -215,7 +215,9 @@ fn spoofs(case: &mut Case<'_>, wrong: Wrong, port: u16, id: u16, tally: &mut Tal
         let name = name_of(id);
         let other_kind = if kind == A { AAAA } else { A };
         let message = match wrong {
-            Wrong::Number => answer(case, id ^ (1 << number), evil),
+            Wrong::Number => {
+                query(id ^ (1 << number), &name, kind).response().address(&name, evil, 60)
+            }
             Wrong::Question => {
                 let other = format!("x{number}.example.com");
                 query(id, &other, kind).response().address(&other, evil, 60)
