@@ -18,6 +18,7 @@ mod modes;
 mod mutated;
 mod names;
 mod names_hostile;
+mod names_many;
 mod names_tcp;
 mod options;
 mod outbound;
