@@ -26,6 +26,9 @@ pub struct LearnedName {
 pub struct Learned {
     /// The names, in no order.
     pub names: [LearnedName; NAMES_PER_ADDRESS],
+    /// The place that each of them has in its unit's ring. A place of a ring that an address is written
+    /// at and that is not this one is free: the address was forgotten and learned again since.
+    pub places: [u32; NAMES_PER_ADDRESS],
 }
 
 impl LearnedName {
@@ -208,7 +211,7 @@ crate::shared!(AskerPlace, 16);
 crate::shared!(RingKey, 8);
 crate::shared!(RingEntry, 20);
 crate::shared!(LearnedName, 8);
-crate::shared!(Learned, 64);
+crate::shared!(Learned, 96);
 
 #[cfg(test)]
 mod tests {

@@ -37,7 +37,8 @@ pub(crate) fn teach(
         }
     }
     let Some(place) = place_in_ring(unit, now_s) else { return Lesson::OverQuota };
-    if !add_name(learned, address, family, LearnedName { name: unit.name, expires_s }, now_s) {
+    let name = LearnedName { name: unit.name, expires_s };
+    if !add_name(learned, address, family, name, place.index, now_s) {
         return Lesson::NoRoom;
     }
     let entry = RingEntry { address: *address, family: family as u32 };
@@ -66,7 +67,7 @@ fn place_in_ring(unit: Unit, now_s: u32) -> Option<RingKey> {
         let key = RingKey { name: unit.name, index: (turn % u64::from(unit.quota)) as u32 };
         let Some(entry) = maps::ring_entry(&key) else { return Some(key) };
         let family = if entry.family == Family::V4 as u32 { Family::V4 } else { Family::V6 };
-        if forget_if_over(&entry.address, family, unit.name, now_s) {
+        if forget_if_over(&entry.address, family, unit.name, key.index, now_s) {
             return Some(key);
         }
     }
@@ -80,13 +81,16 @@ fn add_name(
     address: &Address,
     family: Family,
     name: LearnedName,
+    place_in_ring: u32,
     now_s: u32,
 ) -> bool {
     let mut learned = learned;
     if learned.is_null() {
         let mut names = [LearnedName { name: 0, expires_s: 0 }; NAMES_PER_ADDRESS];
         names[0] = name;
-        if maps::put_address(address, family, &Learned { names }) == 0 {
+        let mut places = [0; NAMES_PER_ADDRESS];
+        places[0] = place_in_ring;
+        if maps::put_address(address, family, &Learned { names, places }) == 0 {
             return true;
         }
         // Full; or another processor was first, and there is room beside its name.
@@ -96,9 +100,11 @@ fn add_name(
         }
     }
     // SAFETY: as above.
-    let names = unsafe { &mut (*learned).names };
-    for place in names.iter_mut() {
+    let Learned { names, places } = unsafe { &mut *learned };
+    for (place, at) in names.iter_mut().zip(places) {
         if place.name == 0 || place.expires_s <= now_s {
+            // Before the name: with another's place it would be taken for one that is over.
+            *at = place_in_ring;
             maps::set_name(place, name);
             return true;
         }
@@ -106,17 +112,27 @@ fn add_name(
     false
 }
 
-/// Whether an address is not held for a name any more, or its time is over, and then it is forgotten.
+/// Stands for every place of a ring.
+const ANY_PLACE: u32 = u32::MAX;
+
+/// Whether an address does not hold this place of a name's ring any more, or its time is over, and then it
+/// is forgotten.
 #[inline(always)]
-fn forget_if_over(address: &Address, family: Family, name: u32, now_s: u32) -> bool {
+fn forget_if_over(
+    address: &Address,
+    family: Family,
+    name: u32,
+    place_in_ring: u32,
+    now_s: u32,
+) -> bool {
     let learned = maps::names_of(address, family);
     if learned.is_null() {
         return true;
     }
     // SAFETY: as above.
-    let names = unsafe { &mut (*learned).names };
-    for place in names.iter_mut() {
-        if place.name == name {
+    let Learned { names, places } = unsafe { &mut *learned };
+    for (place, at) in names.iter_mut().zip(places) {
+        if place.name == name && (*at == place_in_ring || place_in_ring == ANY_PLACE) {
             if place.expires_s > now_s {
                 return false;
             }
@@ -129,7 +145,7 @@ fn forget_if_over(address: &Address, family: Family, name: u32, now_s: u32) -> b
 /// Takes a name from an address.
 #[inline(always)]
 pub(crate) fn forget(address: &Address, family: Family, name: u32) {
-    forget_if_over(address, family, name, u32::MAX);
+    forget_if_over(address, family, name, ANY_PLACE, u32::MAX);
 }
 
 /// Takes out an address all of whose names are over.

@@ -12,7 +12,6 @@ use nsp_tests::prog::Lab;
 const ADDRESSES: u8 = 20;
 
 #[test]
-#[ignore = "learned addresses that end leave their places in the ring: see place_in_ring"]
 fn name_that_is_learned_again_and_again_has_room_for_its_few_addresses() {
     let lab = Lab::load();
     let unit = Unit { name: 1, quota: QUOTA_EXACT };
