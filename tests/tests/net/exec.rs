@@ -124,7 +124,9 @@ fn names_that_are_not_given_are_not_asked_for_and_datagrams_stay() {
     assert_eq!((private.served().arrivals, stranger.served().arrivals), (0, 0));
     let blocked = ran.blocked();
     let has = |columns: serde_json::Value| blocked.iter().any(|line| seen::has(line, &columns));
-    assert!(has(json!({"name": TELEMETRY, "process": "getent"})), "{ran}");
+    let refused = json!({"name": TELEMETRY, "process": "getent", "address": null});
+    assert!(has(refused), "{ran}");
+    assert!(ran.stderr.contains("] → telemetry.example.net: strict DNS"), "{ran}");
     for to in [Party::Private, Party::Stranger] {
         assert!(has(json!({"address": to.v4(), "port": 9, "protocol": "udp"})), "{ran}");
     }
