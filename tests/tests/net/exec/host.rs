@@ -8,7 +8,7 @@ use nsp_tests::{
 };
 
 use super::stage::{ALLOWED, HTTP, Stage, With};
-use crate::{seen, service};
+use crate::{cgroup::Cgroup, seen, service};
 
 /// Nobody, and nobody's group.
 const NOBODY: u32 = 65534;
@@ -66,6 +66,33 @@ fn user_without_an_agent_is_told_what_to_do() {
 }
 
 /// A user's process in a session cannot be moved to where that user may move processes.
+#[test]
+fn user_with_a_subtree_of_its_own_does_not_get_out_by_it() {
+    let stage = Stage::new(With::Agent);
+    let _stranger = service::tcp(stage.host(Party::Stranger), HTTP);
+    let control = stage.agent.borrow().as_ref().expect("it runs").home().control();
+    let home = control.parent().expect("a directory");
+    fs::set_permissions(home, fs::Permissions::from_mode(0o755)).expect("ours");
+    chown(&control, None, Some(NOBODY)).expect("root may");
+    let own = Cgroup::new("delegated");
+    let procs = own.path().join("cgroup.procs");
+    chown(own.path(), Some(NOBODY), None).expect("root may");
+    chown(&procs, Some(NOBODY), None).expect("root may");
+    let procs = procs.display();
+    let enter = format!("echo $$ > {procs}; exec \"$0\" \"$@\"");
+    let through: Vec<&str> = ["bash", "-c", &enter].into_iter().chain(AS_NOBODY).collect();
+    let script = stage.script(&format!(
+        "(echo $BASHPID > {procs}) 2> why || echo no > inside\n\
+         probe {} {HTTP} stranger\n",
+        Party::Stranger.v4()
+    ));
+    let ran = stage.start(stage.host(Party::Server), &through, &[], &script).finish();
+    assert_eq!(ran.code(), Some(0), "{ran}");
+    assert!(stage.path("inside").exists(), "{ran}");
+    assert_eq!(stage.attempt("stranger").errno, 1, "{ran}");
+    assert!(stage.nothing_is_left());
+}
+
 #[test]
 fn session_outlives_apply_mode_and_a_broken_policy_and_others_keep_their_connections() {
     let stage = Stage::with_policy(With::Agent, ENFORCED);
