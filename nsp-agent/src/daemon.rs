@@ -14,6 +14,7 @@ mod follow;
 mod learn;
 mod log;
 mod notify;
+mod overlay;
 mod plan;
 mod seed;
 mod state;

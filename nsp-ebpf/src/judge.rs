@@ -8,9 +8,9 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use nsp_common::{
-    decide::{Step, follow, rejudge, settle, weigh},
+    decide::{Step, Whose, allowed, blocked, follow, key_of, rejudge, settle, weigh},
     packet::flags as packet_flags,
-    verdict::Verdict,
+    verdict::{Direction, Verdict},
 };
 
 use crate::{
@@ -131,6 +131,40 @@ pub(crate) extern "C" fn nsp_rejudge(hook: u32) -> u32 {
         &work.packet.key
     };
     u32::from(rejudge(key, &mut work.entry.flow, &tables, &work.generation))
+}
+
+/// An association and who opens, as one number that a function takes.
+#[inline(always)]
+pub(crate) const fn number_of(whose: Whose) -> u32 {
+    whose.association as u32 | (whose.opener as u32) << 16
+}
+
+#[inline(always)]
+const fn whose(number: u32, name: u32) -> Whose {
+    let opener =
+        if number >> 16 & 1 == 0 { Direction::Inbound } else { Direction::Outbound };
+    Whose { association: number as u16, opener, name }
+}
+
+/// The identity of the entry of the live overlay that blocks the conversation of the packet in the work
+/// place, or zero.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_blocked(hook: u32, number: u32, name: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let tables = Live::of(NoSender, hook, work);
+    blocked(key_of(&work.packet), whose(number, name), &tables)
+}
+
+/// The identity of the entry of the live overlay that allows the conversation of the packet in the work
+/// place, or zero; in the upper half the name that it does by.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_allowed(hook: u32, number: u32, name: u32) -> u64 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let tables = Live::of(NoSender, hook, work);
+    let allowed = allowed(key_of(&work.packet), whose(number, name), &tables);
+    u64::from(allowed.rule) | u64::from(allowed.name) << 32
 }
 
 /// Moves the conversation in the work place to the proven. By itself, for its stack's sake: what is

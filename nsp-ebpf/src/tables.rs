@@ -10,11 +10,12 @@ use aya_ebpf::{
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber},
-    decide::{Decision, IcmpBudget, Tables},
+    decide::{Allowed, Decision, IcmpBudget, Tables, Whose},
     flow::{Flow, FlowKey},
     generation::{Association, Current, Generation},
     learned::Learned,
     link::resolving,
+    overlay::Overlay,
     packet::{Packet, flags as packet_flags},
     selector::Selector,
 };
@@ -100,10 +101,13 @@ const SECOND: u64 = 1_000_000_000;
 pub(crate) fn observe(work: &mut Work) {
     // SAFETY: a helper without arguments.
     work.now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-    let (current, odd_epoch) = match maps::control() {
-        Some(control) => (Current(control.current), control.epoch & 1 == 1),
-        None => (Current::NONE, false),
+    let (current, odd_epoch, overlay) = match maps::control() {
+        Some(control) => {
+            (Current(control.current), control.epoch & 1 == 1, control.overlay as u32)
+        }
+        None => (Current::NONE, false, 0),
     };
+    work.overlay = overlay;
     work.odd_epoch = u32::from(odd_epoch);
     work.slot = current.slot(work.now_ns);
     work.generation = maps::generation(work.slot);
@@ -335,6 +339,32 @@ impl<S: Sender> Tables for Live<S> {
     #[inline(always)]
     fn name_class(&self, name: u32) -> u32 {
         maps::name_class(self.slot(), name).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn overlay(&self) -> u32 {
+        self.work().overlay
+    }
+
+    #[inline(always)]
+    fn temporary(&self, address: &Address, family: Family) -> Option<&Overlay> {
+        maps::temporary(address, family)
+    }
+
+    #[inline(always)]
+    fn temporary_of_name(&self, name: u32) -> Option<&Overlay> {
+        maps::temporary_of_name(name)
+    }
+
+    #[inline(always)]
+    fn blocked(&self, _packet: &Packet, whose: Whose) -> u32 {
+        judge::nsp_blocked(self.hook, judge::number_of(whose), whose.name)
+    }
+
+    #[inline(always)]
+    fn allowed(&self, _packet: &Packet, whose: Whose) -> Allowed {
+        let allowed = judge::nsp_allowed(self.hook, judge::number_of(whose), whose.name);
+        Allowed { rule: allowed as u32, name: (allowed >> 32) as u32 }
     }
 
     #[inline(always)]

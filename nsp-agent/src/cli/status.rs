@@ -76,6 +76,9 @@ fn print(status: &Value) {
     {
         println!("  [dns] recursive_unit {unit}: matches nothing on this host now");
     }
+    for entry in each(&status["overlay"]) {
+        println!("for a time: {}", super::overlay::line(entry));
+    }
     println!("interfaces");
     for interface in each(&status["interfaces"]) {
         let name = text(&interface["name"]);

@@ -3,6 +3,7 @@
 use super::{
     catalogue,
     errors::{DaemonError, with_sources},
+    overlay,
     state::{Agent, now_ns},
     store,
 };
@@ -25,6 +26,7 @@ impl Agent {
             &self.bindings.listeners,
         )?;
         catalogue::raise_versions(&self.loaded.policy, &mut self.state);
+        self.write_overlay();
         self.refresh_catalogue();
         self.tell_names();
         self.set_endpoints();
@@ -39,7 +41,8 @@ impl Agent {
     /// Compiles and publishes another policy; on any failure the one in force stays.
     pub(super) fn apply(&mut self, loaded: Loaded, strict: bool) -> Result<u32, DaemonError> {
         let mut identities = self.state.identities.clone();
-        let mut compiled = compile::compile(&loaded.policy, &mut identities)?;
+        let temporary = overlay::names_of(&self.state.overlay);
+        let mut compiled = compile::compile_with(&loaded.policy, &mut identities, &temporary)?;
         if strict {
             let now = now_ns();
             for resource in &compiled.resources {
@@ -101,6 +104,11 @@ impl Agent {
             Request::Mode { resource, enforced, direction } => {
                 self.set_mode(&resource, enforced, direction.as_deref())
             }
+            Request::Temporary { entry } => self.set_temporary(&entry),
+            Request::Withdraw { block, target, profile } => {
+                self.withdraw(block, &target, profile.as_deref())
+            }
+            Request::Overlay => Ok(self.list_overlay()),
             Request::Flush => {
                 self.drain();
                 Ok(serde_json::Value::Null)

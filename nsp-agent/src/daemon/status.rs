@@ -54,6 +54,7 @@ impl Agent {
             "fileDiffers": self.file_differs(),
             "publicNetworkAccess": format!("{:?}", policy.perimeter.public_network_access),
             "resources": resources,
+            "overlay": self.list_overlay(),
             "interfaces": interfaces,
             "calls": match &self.calls {
                 Ok(_) => json!({"hooked": true}),

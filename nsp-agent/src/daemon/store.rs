@@ -13,6 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::overlay::Stored;
 use crate::compile::identities::Identities;
 
 const FILE: &str = "state.json";
@@ -35,6 +36,9 @@ pub(super) struct State {
     /// them.
     #[serde(default)]
     pub(super) cut: BTreeSet<String>,
+    /// What is allowed or blocked for a time, until instants of this boot.
+    #[serde(default)]
+    pub(super) overlay: Vec<Stored>,
     /// Version of each profile's rules, and a fingerprint of the rules it is the version of.
     pub(super) profiles: BTreeMap<String, (u64, String)>,
 }
@@ -76,6 +80,7 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
             if state.boot != boot {
                 state.identities.forget_cuts();
                 state.cut.clear();
+                state.overlay.clear();
                 state.boot = boot;
             }
             Ok(state)

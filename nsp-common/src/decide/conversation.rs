@@ -1,6 +1,6 @@
 //! Step 4: a packet of a tracked conversation follows the conversation's verdict.
 
-use super::{Decision, FlowAction, IcmpBudget, Step, Tables, resource};
+use super::{Decision, FlowAction, IcmpBudget, Step, Tables, Whose, overlay, resource};
 use crate::{
     class,
     flow::{Flow, FlowKey, standing},
@@ -21,7 +21,7 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
         let Some(head) = tables.fragment_head(packet) else { return Step::Undecided };
         let mut decision = standing_of(&head);
         decision.reason = Reason::Fragment;
-        return Step::Decided(decision);
+        return Step::Decided(unless_blocked(decision, packet, &head, tables));
     }
     let is_error = packet.has(flags::ICMP_ERROR);
     if is_error {
@@ -101,6 +101,12 @@ pub fn follow<T: Tables>(
         }
         tables.rejudged(&flow);
     }
+    if overlay::has_lapsed(packet, &flow, tables) {
+        overlay::lapse(&mut flow);
+        if !flow.stands(standing::TEMPORARY) {
+            tables.rejudged(&flow);
+        }
+    }
     let mut decision = standing_of(&flow);
     if is_error {
         return Some(decision);
@@ -109,10 +115,26 @@ pub fn follow<T: Tables>(
         return None;
     }
     decision.flow = FlowAction::Touch;
+    decision = unless_blocked(decision, packet, &flow, tables);
     if decision.verdict == Verdict::Pass {
         tables.touch(packet, &flow);
     }
     Some(decision)
+}
+
+/// What a conversation stands for, unless its peer is blocked. What keeps the host on its network, and
+/// what a host that routes lets through, is not.
+#[inline(always)]
+fn unless_blocked<T: Tables>(
+    decision: Decision,
+    packet: &Packet,
+    flow: &Flow,
+    tables: &T,
+) -> Decision {
+    if decision.verdict == Verdict::Drop || decision.class != TrafficClass::Public {
+        return decision;
+    }
+    overlay::block(packet, Whose::tracked(flow), tables).unwrap_or(decision)
 }
 
 /// Judges a conversation anew, from what it stores: its association, who opened it, its name. The
@@ -148,6 +170,7 @@ pub fn rejudge<T: Tables>(
     let was_kept = flow.stands(standing::KEPT);
     let was_tolerated = flow.stands(standing::KEPT | standing::WOULD_DENY);
     let was_alone = flow.reason == Reason::Unassociated as u8;
+    let temporary = if flow.stands(standing::TEMPORARY) { flow.rule } else { 0 };
     flow.standing = 0;
     if seat.mode as u8 == AccessMode::Enforced as u8 {
         flow.standing |= standing::ENFORCED;
@@ -158,7 +181,11 @@ pub fn rejudge<T: Tables>(
             flow.reason = Reason::Unassociated as u8;
             return true;
         }
-        hold(flow, seat.mode, 0, true);
+        if temporary != 0 {
+            remain(flow, temporary);
+        } else {
+            hold(flow, seat.mode, 0, true);
+        }
         return true;
     }
     let class_number = tables.class_of(&key.remote, key.ip_family());
@@ -187,9 +214,22 @@ pub fn rejudge<T: Tables>(
         }
         return true;
     }
+    if temporary != 0 {
+        remain(flow, temporary);
+        return true;
+    }
     let cut_before_ns = tables.association(flow.association).cut_before_ns;
     hold(flow, seat.mode, cut_before_ns, was_tolerated || was_alone);
     true
+}
+
+/// A conversation that no rule allows, and that lives by an entry of the overlay: each of its packets
+/// asks whether that is over.
+#[inline(always)]
+const fn remain(flow: &mut Flow, rule: u32) {
+    flow.reason = Reason::Rule as u8;
+    flow.rule = rule;
+    flow.standing |= standing::TEMPORARY;
 }
 
 /// A conversation that no rule allows any more: tolerated in transition; kept when it was tolerated
@@ -215,6 +255,8 @@ fn standing_of(flow: &Flow) -> Decision {
     let denied = flow.is_cut() || flow.stands(standing::DENIED);
     let reason = if flow.is_cut() {
         Reason::Cut
+    } else if denied && flow.stands(standing::TEMPORARY) {
+        Reason::Lapsed
     } else if denied {
         Reason::Revoked
     } else {
@@ -238,6 +280,7 @@ fn standing_of(flow: &Flow) -> Decision {
             AccessMode::Transition
         },
         would_deny: flow.stands(standing::WOULD_DENY),
+        temporary: flow.stands(standing::TEMPORARY),
         flow: FlowAction::None,
         // The flow remembers the resource that is gone, for the day it comes back; until then it is
         // nobody's.
