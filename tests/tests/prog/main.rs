@@ -20,6 +20,7 @@ mod names_hostile;
 mod names_tcp;
 mod options;
 mod outbound;
+mod overlay;
 mod parity;
 mod platform;
 mod protocols;
