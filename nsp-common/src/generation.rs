@@ -120,7 +120,8 @@ pub struct Association {
 
 impl Association {
     /// Nobody's.
-    pub const EMPTY: Self = Self { cut_before_ns: 0, profile: 0, flags: 0, profile_identity: 0, _pad: 0 };
+    pub const EMPTY: Self =
+        Self { cut_before_ns: 0, profile: 0, flags: 0, profile_identity: 0, _pad: 0 };
 
     /// Whether all bits of `flag` are set.
     #[inline(always)]

@@ -6,10 +6,7 @@
 //!
 //! **Invariant:** entries outlive generations, so they hold interned identities only.
 
-use crate::{
-    net::protocol,
-    verdict::Direction,
-};
+use crate::{net::protocol, verdict::Direction};
 
 /// Entries that can cover one address, or one name.
 pub const PLACES: usize = 4;
@@ -87,11 +84,8 @@ impl Temporary {
             Direction::Inbound => action::INBOUND,
             Direction::Outbound => action::OUTBOUND,
         };
-        let spoken = if subject.protocol == protocol::ICMPV6 {
-            protocol::ICMP
-        } else {
-            subject.protocol
-        };
+        let spoken =
+            if subject.protocol == protocol::ICMPV6 { protocol::ICMP } else { subject.protocol };
         subject.now_s < self.until_s
             && self.actions & way != 0
             && (self.profile == 0 || self.profile == subject.profile)

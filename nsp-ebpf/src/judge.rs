@@ -141,8 +141,7 @@ pub(crate) const fn number_of(whose: Whose) -> u32 {
 
 #[inline(always)]
 const fn whose(number: u32, name: u32) -> Whose {
-    let opener =
-        if number >> 16 & 1 == 0 { Direction::Inbound } else { Direction::Outbound };
+    let opener = if number >> 16 & 1 == 0 { Direction::Inbound } else { Direction::Outbound };
     Whose { association: number as u16, opener, name }
 }
 

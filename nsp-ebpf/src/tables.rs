@@ -102,9 +102,7 @@ pub(crate) fn observe(work: &mut Work) {
     // SAFETY: a helper without arguments.
     work.now_ns = unsafe { bpf_ktime_get_coarse_ns() };
     let (current, odd_epoch, overlay) = match maps::control() {
-        Some(control) => {
-            (Current(control.current), control.epoch & 1 == 1, control.overlay as u32)
-        }
+        Some(control) => (Current(control.current), control.epoch & 1 == 1, control.overlay as u32),
         None => (Current::NONE, false, 0),
     };
     work.overlay = overlay;

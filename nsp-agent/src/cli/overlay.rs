@@ -99,8 +99,7 @@ impl Entry {
                 .with_cure(format!("a longer prefix, or {flag} if you mean it")));
         }
         let seconds = seconds.unwrap_or_default();
-        let asked =
-            Temporary { block, target, inbound, outbound, ports, profile, seconds, any };
+        let asked = Temporary { block, target, inbound, outbound, ports, profile, seconds, any };
         let done = socket.call(&Request::Temporary { entry: asked })?;
         if json {
             print_json(&done);

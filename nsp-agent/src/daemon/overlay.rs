@@ -63,7 +63,9 @@ impl Stored {
         }
         let is_name = matches!(target, Target::Name(_));
         if is_name && *inbound && !block {
-            return Err(format!("{target} is a name: only what this host opens is allowed by name"));
+            return Err(format!(
+                "{target} is a name: only what this host opens is allowed by name"
+            ));
         }
         let mut specs = Vec::new();
         for port in ports {
@@ -200,7 +202,11 @@ impl Agent {
         wanted.retain(|it| !it.is_same(&fresh));
         wanted.push(fresh.clone());
         self.change_overlay(wanted)?;
-        tracing::info!(rule = fresh.label(), seconds = asked.seconds, "allowed or blocked for a time");
+        tracing::info!(
+            rule = fresh.label(),
+            seconds = asked.seconds,
+            "allowed or blocked for a time"
+        );
         Ok(fresh.json(now_ns))
     }
 
@@ -243,13 +249,8 @@ impl Agent {
     /// Takes out what is over: the kernel has not gone by it since.
     pub(super) fn tidy_overlay(&mut self) {
         let now_ns = now_ns();
-        let over: Vec<String> = self
-            .state
-            .overlay
-            .iter()
-            .filter(|it| it.is_over(now_ns))
-            .map(Stored::label)
-            .collect();
+        let over: Vec<String> =
+            self.state.overlay.iter().filter(|it| it.is_over(now_ns)).map(Stored::label).collect();
         if over.is_empty() {
             return;
         }

@@ -131,8 +131,7 @@ impl Agent {
             return self.seed(enforces).await;
         }
         let temporary = overlay::names_of(&self.state.overlay);
-        let compiled =
-            compile::compile_with(&lenient, &mut self.state.identities, &temporary)?;
+        let compiled = compile::compile_with(&lenient, &mut self.state.identities, &temporary)?;
         let Bindings { selectors, listeners, .. } = &self.bindings;
         self.datapath.publish(&compiled, selectors, listeners)?;
         self.seed(enforces).await?;
@@ -241,11 +240,7 @@ impl Agent {
             progress: progress::SEEDED | progress::ANSWERED | progress::REPLIED,
             rule: temporary.rule,
             name: temporary.name,
-            standing: if temporary.rule == 0 {
-                standing::WOULD_DENY
-            } else {
-                standing::TEMPORARY
-            },
+            standing: if temporary.rule == 0 { standing::WOULD_DENY } else { standing::TEMPORARY },
             reason: Reason::NoRule as u8,
             opener: live.opener as u8 | mark,
             ..Flow::EMPTY

@@ -103,8 +103,7 @@ impl Agent {
         let mut state = store::load(&options.state_dir)?;
         overlay::forget_over(&mut state.overlay);
         let temporary = overlay::names_of(&state.overlay);
-        let compiled =
-            compile::compile_with(&loaded.policy, &mut state.identities, &temporary)?;
+        let compiled = compile::compile_with(&loaded.policy, &mut state.identities, &temporary)?;
         let datapath = Datapath::load(Capacities::for_sizes(&compiled.sizes))?;
         let links = links::read().await.map_err(DaemonError::Host)?;
         let routes = routes::read().await.map_err(DaemonError::Host)?;

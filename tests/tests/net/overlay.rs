@@ -102,11 +102,9 @@ fn block_cuts_a_live_connection_until_it_is_taken_back() {
         .interfaces(&["up0", "priv0"])
         .policy(&POLICY.replace("enforced", "transition"))
         .start();
-    for (party, family) in [
-        (Party::Office, Family::V4),
-        (Party::Office, Family::V6),
-        (Party::Private, Family::V4),
-    ] {
+    for (party, family) in
+        [(Party::Office, Family::V4), (Party::Office, Family::V6), (Party::Private, Family::V4)]
+    {
         let peer = address(party, family);
         let stream = service::open(&world, party, family, POSTGRES);
         assert!(still_echoes(&stream));
@@ -125,8 +123,8 @@ fn block_cuts_a_live_connection_until_it_is_taken_back() {
         assert!(seen::has(&asked, &expected), "{asked:#}");
         agent.nsp_ok(&["block", &peer, "--remove"]);
         // What was sent meanwhile comes again.
-        let goes_on = Deadline::after(Duration::from_secs(20))
-            .poll(|| still_echoes(&stream).then_some(()));
+        let goes_on =
+            Deadline::after(Duration::from_secs(20)).poll(|| still_echoes(&stream).then_some(()));
         assert!(goes_on.is_some(), "{peer}: the connection goes on where it was");
         refused(&agent, &["block", &peer, "--remove"], 1);
     }

@@ -70,8 +70,11 @@ fn what_is_allowed_passes_both_ways_and_nobody_else() {
         let entry = about(case, STRANGER, BOTH_WAYS);
         case.lab.overlay(&[entry]);
         case.inbound(case.ip(Stranger, Server) / tcp(port, 5432).syn()).allowed("allow it");
-        case.outbound(case.ip(Server, Stranger) / tcp(5432, port).syn_ack())
-            .passes_by("allow it", Reason::Rule, INBOUND);
+        case.outbound(case.ip(Server, Stranger) / tcp(5432, port).syn_ack()).passes_by(
+            "allow it",
+            Reason::Rule,
+            INBOUND,
+        );
         case.inbound(case.ip(Stranger, Server) / tcp(port, 5432))
             .follows("allow it", Direction::Inbound);
         case.outbound(case.ip(Server, Stranger) / udp(port, 9999)).allowed("allow it");
@@ -94,10 +97,13 @@ fn conversation_ends_with_what_allowed_it_and_comes_back_with_it() {
     everywhere(ENFORCED, |case| {
         let port = case.port();
         let entry = about(case, STRANGER, action::INBOUND);
-        case.lab.overlay(&[entry.clone()]);
+        case.lab.overlay(std::slice::from_ref(&entry));
         case.inbound(case.ip(Stranger, Server) / tcp(port, 5432).syn()).allowed("allow it");
-        case.outbound(case.ip(Server, Stranger) / tcp(5432, port).syn_ack())
-            .passes_by("allow it", Reason::Rule, INBOUND);
+        case.outbound(case.ip(Server, Stranger) / tcp(5432, port).syn_ack()).passes_by(
+            "allow it",
+            Reason::Rule,
+            INBOUND,
+        );
         let say = |case: &mut Case<'_>| case.ip(Stranger, Server) / tcp(port, 5432);
         let packet = say(case);
         case.inbound(packet).follows("allow it", Direction::Inbound);
@@ -105,7 +111,7 @@ fn conversation_ends_with_what_allowed_it_and_comes_back_with_it() {
             case.lab.overlay(&gone);
             let packet = say(case);
             case.inbound(packet).drops_by("allow it", Reason::Lapsed);
-            case.lab.overlay(&[entry.clone()]);
+            case.lab.overlay(std::slice::from_ref(&entry));
             let packet = say(case);
             case.inbound(packet).follows("allow it", Direction::Inbound);
         }
@@ -153,8 +159,11 @@ fn block_cuts_a_live_conversation_and_wins_over_every_allow() {
     everywhere(ENFORCED, |case| {
         let port = case.port();
         case.inbound(case.ip(Office, Server) / tcp(port, 5432).syn()).allowed("office");
-        case.outbound(case.ip(Server, Office) / tcp(5432, port).syn_ack())
-            .passes_by("office", Reason::Rule, INBOUND);
+        case.outbound(case.ip(Server, Office) / tcp(5432, port).syn_ack()).passes_by(
+            "office",
+            Reason::Rule,
+            INBOUND,
+        );
         case.inbound(case.ip(Office, Server) / tcp(port, 5432))
             .follows("office", Direction::Inbound);
         let entries =
@@ -201,8 +210,7 @@ fn private_peers_and_members_are_blocked_too() {
         case.by(Network::Public);
         case.inbound(case.ip(Member, Server) / tcp(port, 22).syn())
             .drops_by("block it", Reason::Blocked);
-        case.outbound(case.ip(Server, Member) / udp(port, 9))
-            .drops_by("block it", Reason::Blocked);
+        case.outbound(case.ip(Server, Member) / udp(port, 9)).drops_by("block it", Reason::Blocked);
         case.lab.overlay(&[]);
         case.inbound(case.ip(Member, Server) / tcp(port, 22).syn())
             .passes(Reason::Intra, Category::IntraPerimeterInboundAllowed);
@@ -332,7 +340,7 @@ fn names_are_allowed_and_blocked_by_what_they_were_learned_as() {
         let [shop, cdn] =
             ["shop.example.com", "cdn.example.net"].map(|it| case.lab.identities.name(it));
         let entry = about(case, NAME, action::OUTBOUND);
-        case.lab.overlay(&[entry.clone()]);
+        case.lab.overlay(std::slice::from_ref(&entry));
         case.outbound(case.ip(Server, Stranger) / tcp(port, 443).syn()).refused(Reason::NoRule);
         let teach = |case: &Case<'_>, name, expires_s| {
             let unit = Unit { name, quota: QUOTA_EXACT };
@@ -340,9 +348,8 @@ fn names_are_allowed_and_blocked_by_what_they_were_learned_as() {
             assert_eq!(lesson, Lesson::Learned);
         };
         teach(case, shop, now_s() + 60);
-        let (key, _) = case
-            .outbound(case.ip(Server, Stranger) / udp(port, 443))
-            .allowed("allow it");
+        let (key, _) =
+            case.outbound(case.ip(Server, Stranger) / udp(port, 443)).allowed("allow it");
         assert_eq!(key.name, shop);
         // The end of the address cuts nothing, the end of the entry does.
         case.lab.datapath.forget(address, shop).expect("it runs");

@@ -101,8 +101,7 @@ fn five_at_one_address_are_refused_and_each_port_counts() {
     let ports = (1..=5).map(|port| {
         PortSpec::Range(PortRange { transport: Transport::Tcp, first: port * 2, last: port * 2 })
     });
-    let entries =
-        [Entry { ports: PortSet::listed(ports), ..entry(prefix("198.51.100.7/32"), 1) }];
+    let entries = [Entry { ports: PortSet::listed(ports), ..entry(prefix("198.51.100.7/32"), 1) }];
     assert!(matches!(
         OverlayTables::of(&entries, std::iter::empty()),
         Err(OverlayError::Places { needed: 5, .. })
@@ -152,8 +151,8 @@ fn what_there_is_to_look_up_is_told() {
     };
     assert_eq!(of(&[]), 0);
     let allow = entry(prefix("198.51.100.7/32"), 1);
-    assert_eq!(of(&[allow.clone()]), presence::ALLOWS);
+    assert_eq!(of(std::slice::from_ref(&allow)), presence::ALLOWS);
     let block = Entry { actions: action::INBOUND | action::BLOCK, ..entry(name("a.example"), 1) };
-    assert_eq!(of(&[block.clone()]), presence::BLOCKS | presence::NAMES);
+    assert_eq!(of(std::slice::from_ref(&block)), presence::BLOCKS | presence::NAMES);
     assert_eq!(of(&[allow, block]), presence::ALLOWS | presence::BLOCKS | presence::NAMES);
 }
