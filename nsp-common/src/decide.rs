@@ -239,6 +239,12 @@ pub fn weigh<T: Tables>(
     generation: &Generation,
 ) -> Decision {
     let seat = resource::seat(packet, tables, generation);
+    // 3., as far as it asks who sends.
+    if matches!(step, Step::Undecided)
+        && let Some(decision) = infrastructure::recursive(packet, tables, generation)
+    {
+        return decision;
+    }
     if packet.has(flags::ADDRESSED)
         && let Some(decision) = overlay::block(packet, Whose::seated(&seat), tables)
     {
@@ -252,11 +258,8 @@ pub fn weigh<T: Tables>(
         }
         Step::Undecided => {}
     }
-    // 3., as far as it asks who sends, and the profile.
-    if let Some(decision) = infrastructure::recursive(packet, tables, generation) {
-        return decision;
-    }
     let class_number = tables.class_of(&packet.key.remote, packet.ip_family());
+    // 3., as far as it asks the profile.
     if let Some(decision) = platform::judge(packet, tables, &seat, class_number) {
         return decision;
     }

@@ -71,6 +71,7 @@ impl Decision {
             opener: Direction::Outbound,
             mode: AccessMode::Enforced,
             would_deny: false,
+            temporary: false,
             flow: FlowAction::None,
             association,
             rule: 0,

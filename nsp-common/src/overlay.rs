@@ -109,6 +109,21 @@ impl Overlay {
         self.first(subject, 0)
     }
 
+    /// Whether this host may open some conversation or other, on any port: who may connect to a name may ask
+    /// for it.
+    #[inline(always)]
+    pub fn lets_out(&self, profile: u16, now_s: u32) -> bool {
+        for entry in &self.places {
+            if entry.actions & (action::OUTBOUND | action::BLOCK) == action::OUTBOUND
+                && now_s < entry.until_s
+                && (entry.profile == 0 || entry.profile == profile)
+            {
+                return true;
+            }
+        }
+        false
+    }
+
     #[inline(always)]
     fn first(&self, subject: &Subject, kind: u8) -> u32 {
         for entry in &self.places {
@@ -163,6 +178,19 @@ mod tests {
         let icmp = Temporary { actions, protocol: 1, first_port: 0, last_port: u16::MAX, ..ENTRY };
         assert!(icmp.is_about(&Subject { protocol: 58, ..SUBJECT }));
         assert!(!icmp.is_about(&SUBJECT));
+    }
+
+    #[test]
+    fn who_may_connect_on_some_port_may_ask() {
+        let out = |entry: Temporary, profile, now_s| {
+            let free = Temporary::default();
+            Overlay { places: [free, entry, free, free] }.lets_out(profile, now_s)
+        };
+        let narrow = Temporary { profile: 7, actions: ENTRY.actions | action::PORTS, ..ENTRY };
+        assert!(out(narrow, 7, 100));
+        assert!(!out(narrow, 8, 100) && !out(narrow, 7, 101));
+        assert!(!out(Temporary { actions: action::INBOUND, ..ENTRY }, 7, 100));
+        assert!(!out(Temporary { actions: ENTRY.actions | action::BLOCK, ..ENTRY }, 7, 100));
     }
 
     #[test]

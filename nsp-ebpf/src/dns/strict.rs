@@ -8,6 +8,7 @@ use nsp_common::{
     generation::{association, flags as generation_flags},
     link::{endpoint, resolving},
     net::protocol,
+    overlay::presence,
     packet::Packet,
 };
 
@@ -50,7 +51,7 @@ pub(crate) fn is_refused<P: Sender, S: Source>(hook: u32, sender: P, source: &S)
         read(hook);
         let is_question = copied.is_whole && !copied.header.is_response;
         if is_question && copied.header.questions == 1 && reading.walk.is_done() {
-            if is_listed(work, reading, lane) {
+            if is_listed(work, reading, lane, entry.profile_identity) {
                 return false;
             }
             let hash = reading.walk.question_hash();
@@ -68,10 +69,16 @@ fn refuse(work: &mut Work, number: u16, name: u32) -> bool {
     true
 }
 
-/// Whether an outbound rule of the profile has the name.
+/// Whether an outbound rule of the profile has the name, or an entry of the live overlay.
 #[inline(always)]
-fn is_listed(work: &Work, reading: &mut Reading, lane: u32) -> bool {
+fn is_listed(work: &Work, reading: &mut Reading, lane: u32, profile: u16) -> bool {
     let Some(unit) = maps::unit(work.slot, reading) else { return false };
+    if work.overlay & presence::NAMES != 0
+        && let Some(overlay) = maps::temporary_of_name(unit.name)
+        && overlay.lets_out(profile, (work.now_ns / super::SECOND) as u32)
+    {
+        return true;
+    }
     let number = maps::name_class(work.slot, unit.name).unwrap_or(0);
     let Some(header) = maps::class(work.slot, number) else { return false };
     let cell = maps::cell(work.slot, header.cells.wrapping_add(lane));

@@ -33,7 +33,7 @@ const PACKETS: u64 = 500;
 const ROUNDS: u64 = 9;
 
 /// What these packets and policies cannot come to.
-const UNSEEN: [Reason; 9] = [
+const UNSEEN: [Reason; 11] = [
     Reason::NoPolicy,
     Reason::Loopback,
     Reason::Forwarded,
@@ -43,6 +43,9 @@ const UNSEEN: [Reason; 9] = [
     Reason::IcmpRate,
     Reason::Unassociated,
     Reason::TruncatedLink,
+    // A sender that is a resolver, and what is read of messages: see names and strict_dns.
+    Reason::Recursive,
+    Reason::StrictDns,
 ];
 
 const SLICE: u64 = 1001;
