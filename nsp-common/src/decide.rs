@@ -26,7 +26,7 @@ mod rules;
 
 pub use crate::decision::{Decision, FlowAction};
 pub use conversation::{follow, rejudge};
-pub use overlay::{Allowed, Whose, allowed, blocked, key_of, lapse};
+pub use overlay::{Allowed, LAPSED, Whose, allowed, blocked, key_of, lapse, overlaid};
 pub use resource::{Seat, of_key as resource_of, of_sender as sender_of};
 
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
     flow::{Flow, FlowKey},
     generation::{Association, Generation, PublicAccess, flags as generation_flags},
     learned::Learned,
-    overlay::Overlay,
+    overlay::{Overlay, presence},
     packet::{Packet, flags},
     selector::Selector,
     verdict::{AccessMode, Direction, Reason, TrafficClass, Verdict},
@@ -73,6 +73,8 @@ pub trait Tables {
     }
     /// Writes back what re-judging the conversation found last by [`Tables::flow`] came to.
     fn rejudged(&mut self, flow: &Flow);
+    /// Writes that the conversation found last is a tolerated one, as [`lapse`] makes it in transition.
+    fn tolerated(&mut self);
     /// Ages the conversation found last, which was `flow`, by a packet of it: time, sums, who has
     /// spoken.
     fn touch(&mut self, packet: &Packet, flow: &Flow);
@@ -126,6 +128,14 @@ pub trait Tables {
         Self: Sized,
     {
         allowed(key_of(packet), whose, self)
+    }
+    /// What the overlay says of the conversation found last ([`overlaid`]).
+    #[inline(always)]
+    fn overlaid(&self, packet: &Packet, flow: &Flow) -> u64
+    where
+        Self: Sized,
+    {
+        overlaid(key_of(packet), flow, self)
     }
     /// Bits of [`crate::link::endpoint`] for an address.
     fn endpoint(&self, address: &Address) -> u32;
@@ -245,10 +255,14 @@ pub fn weigh<T: Tables>(
     {
         return decision;
     }
-    if packet.has(flags::ADDRESSED)
-        && let Some(decision) = overlay::block(packet, Whose::seated(&seat), tables)
-    {
-        return decision;
+    if tables.overlay() & presence::BLOCKS != 0 && packet.has(flags::ADDRESSED) {
+        let rule = tables.blocked(packet, Whose::seated(&seat));
+        if rule != 0 {
+            let mut decision = Decision::pass(Reason::Blocked, TrafficClass::Public, seat.opener);
+            decision.association = seat.association;
+            overlay::block(&mut decision, rule);
+            return decision;
+        }
     }
     match step {
         Step::Decided(decision) => return decision,

@@ -8,7 +8,7 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use nsp_common::{
-    decide::{Step, Whose, allowed, blocked, follow, key_of, rejudge, settle, weigh},
+    decide::{Step, Whose, allowed, blocked, follow, key_of, overlaid, rejudge, settle, weigh},
     packet::flags as packet_flags,
     verdict::{Direction, Verdict},
 };
@@ -164,6 +164,15 @@ pub(crate) extern "C" fn nsp_allowed(hook: u32, number: u32, name: u32) -> u64 {
     let tables = Live::of(NoSender, hook, work);
     let allowed = allowed(key_of(&work.packet), whose(number, name), &tables);
     u64::from(allowed.rule) | u64::from(allowed.name) << 32
+}
+
+/// What the live overlay says of the conversation in the work place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_overlaid(hook: u32) -> u64 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let tables = Live::of(NoSender, hook, work);
+    overlaid(key_of(&work.packet), &work.entry.flow, &tables)
 }
 
 /// Moves the conversation in the work place to the proven. By itself, for its stack's sake: what is

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber},
-    decide::{Allowed, Decision, IcmpBudget, Tables, Whose},
+    decide::{Allowed, Decision, IcmpBudget, Tables, Whose, lapse},
     flow::{Flow, FlowKey},
     generation::{Association, Current, Generation},
     learned::Learned,
@@ -213,6 +213,16 @@ impl<S: Sender> Tables for Live<S> {
     }
 
     #[inline(always)]
+    fn tolerated(&mut self) {
+        let flow = self.found.flow;
+        if flow.is_null() || self.is_dry() {
+            return;
+        }
+        // SAFETY: as above.
+        unsafe { lapse(&mut *flow) };
+    }
+
+    #[inline(always)]
     fn touch(&mut self, packet: &Packet, flow: &Flow) {
         if self.found.flow.is_null() || self.is_dry() {
             return;
@@ -363,6 +373,12 @@ impl<S: Sender> Tables for Live<S> {
     fn allowed(&self, _packet: &Packet, whose: Whose) -> Allowed {
         let allowed = judge::nsp_allowed(self.hook, judge::number_of(whose), whose.name);
         Allowed { rule: allowed as u32, name: (allowed >> 32) as u32 }
+    }
+
+    #[inline(always)]
+    fn overlaid(&self, _packet: &Packet, _flow: &Flow) -> u64 {
+        // The conversation lies in the work place: `flow` and `judged_anew` put it there.
+        judge::nsp_overlaid(self.hook)
     }
 
     #[inline(always)]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     errors::with_sources,
-    overlay::overlaid,
+    overlay::lay_over,
     seed::name_of,
     state::{Agent, now_ns},
     store,
@@ -46,7 +46,7 @@ impl Agent {
             rejudge(&entry.key, &mut entry.flow, &oracle, &generation);
         }
         // What both ends have closed waits only for stray segments.
-        flows.iter_mut().for_each(|entry| overlaid(entry, &oracle));
+        flows.iter_mut().for_each(|entry| lay_over(entry, &oracle));
         flows.retain(|entry| !entry.flow.is_closed());
         Ok(flows)
     }

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use nsp_common::{
-    decide::{Tables as _, Whose, allowed, blocked, lapse},
+    decide::{LAPSED, lapse, overlaid},
     flow::standing,
-    overlay::{action, presence},
+    overlay::action,
     verdict::Reason,
 };
 use serde::{Deserialize, Serialize};
@@ -173,14 +173,12 @@ fn tables(stored: &[Stored], identities: &mut Identities) -> Result<OverlayTable
 }
 
 /// A conversation as the live overlay leaves it.
-pub(super) fn overlaid(entry: &mut FlowEntry, oracle: &Oracle<'_>) {
-    let (bits, whose) = (oracle.overlay(), Whose::tracked(&entry.flow));
-    if entry.flow.stands(standing::TEMPORARY)
-        && (bits & presence::ALLOWS == 0 || allowed(&entry.key, whose, oracle).rule == 0)
-    {
+pub(super) fn lay_over(entry: &mut FlowEntry, oracle: &Oracle<'_>) {
+    let said = overlaid(&entry.key, &entry.flow, oracle);
+    if said & LAPSED != 0 {
         lapse(&mut entry.flow);
     }
-    if bits & presence::BLOCKS != 0 && blocked(&entry.key, whose, oracle) != 0 {
+    if said as u32 != 0 {
         entry.flow.standing |= standing::DENIED;
         entry.flow.reason = Reason::Blocked as u8;
     }

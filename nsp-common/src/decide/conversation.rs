@@ -10,6 +10,7 @@ use crate::{
         icmp::{v4, v6},
         protocol,
     },
+    overlay::presence,
     packet::{Packet, flags},
     verdict::{AccessMode, Direction, Reason, TrafficClass, Verdict},
 };
@@ -21,7 +22,13 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
         let Some(head) = tables.fragment_head(packet) else { return Step::Undecided };
         let mut decision = standing_of(&head);
         decision.reason = Reason::Fragment;
-        return Step::Decided(unless_blocked(decision, packet, &head, tables));
+        if tables.overlay() & presence::BLOCKS != 0 && decision.verdict == Verdict::Pass {
+            let rule = tables.blocked(packet, Whose::tracked(&head));
+            if rule != 0 && decision.class == TrafficClass::Public {
+                overlay::block(&mut decision, rule);
+            }
+        }
+        return Step::Decided(decision);
     }
     let is_error = packet.has(flags::ICMP_ERROR);
     if is_error {
@@ -101,13 +108,23 @@ pub fn follow<T: Tables>(
         }
         tables.rejudged(&flow);
     }
-    if overlay::has_lapsed(packet, &flow, tables) {
-        overlay::lapse(&mut flow);
-        if !flow.stands(standing::TEMPORARY) {
-            tables.rejudged(&flow);
+    let said = if tables.overlay() != 0 || flow.stands(standing::TEMPORARY) {
+        tables.overlaid(packet, &flow)
+    } else {
+        0
+    };
+    let mut decision = standing_of(&flow);
+    if said & overlay::LAPSED != 0 && decision.verdict == Verdict::Pass {
+        if decision.mode as u8 == AccessMode::Enforced as u8 {
+            decision.verdict = Verdict::Drop;
+            decision.reason = Reason::Lapsed;
+        } else {
+            tables.tolerated();
+            decision.would_deny = true;
+            decision.temporary = false;
+            decision.rule = 0;
         }
     }
-    let mut decision = standing_of(&flow);
     if is_error {
         return Some(decision);
     }
@@ -115,26 +132,13 @@ pub fn follow<T: Tables>(
         return None;
     }
     decision.flow = FlowAction::Touch;
-    decision = unless_blocked(decision, packet, &flow, tables);
+    if said as u32 != 0 && decision.verdict == Verdict::Pass {
+        overlay::block(&mut decision, said as u32);
+    }
     if decision.verdict == Verdict::Pass {
         tables.touch(packet, &flow);
     }
     Some(decision)
-}
-
-/// What a conversation stands for, unless its peer is blocked. What keeps the host on its network, and
-/// what a host that routes lets through, is not.
-#[inline(always)]
-fn unless_blocked<T: Tables>(
-    decision: Decision,
-    packet: &Packet,
-    flow: &Flow,
-    tables: &T,
-) -> Decision {
-    if decision.verdict == Verdict::Drop || decision.class != TrafficClass::Public {
-        return decision;
-    }
-    overlay::block(packet, Whose::tracked(flow), tables).unwrap_or(decision)
 }
 
 /// Judges a conversation anew, from what it stores: its association, who opened it, its name. The
@@ -167,23 +171,27 @@ pub fn rejudge<T: Tables>(
             flow.association = seat.association;
         }
     }
-    let was_kept = flow.stands(standing::KEPT);
-    let was_tolerated = flow.stands(standing::KEPT | standing::WOULD_DENY);
-    let was_alone = flow.reason == Reason::Unassociated as u8;
-    let temporary = if flow.stands(standing::TEMPORARY) { flow.rule } else { 0 };
-    flow.standing = 0;
+    // One word for all of it, for the stack's sake.
+    let mut before = flow.standing & (standing::KEPT | standing::WOULD_DENY);
+    if flow.reason == Reason::Unassociated as u8 {
+        before |= standing::WOULD_DENY;
+    }
+    // What lives by the overlay keeps that, unless a rule allows it: its packets ask whether it is over.
+    flow.standing &= standing::TEMPORARY;
     if seat.mode as u8 == AccessMode::Enforced as u8 {
         flow.standing |= standing::ENFORCED;
     }
-    flow.rule = 0;
+    if !flow.stands(standing::TEMPORARY) {
+        flow.rule = 0;
+    }
     if seat.association == 0 {
         if generation.public_access == PublicAccess::Enabled as u8 {
             flow.reason = Reason::Unassociated as u8;
+            flow.standing &= !standing::TEMPORARY;
+            flow.rule = 0;
             return true;
         }
-        if temporary != 0 {
-            remain(flow, temporary);
-        } else {
+        if !flow.stands(standing::TEMPORARY) {
             hold(flow, seat.mode, 0, true);
         }
         return true;
@@ -208,28 +216,20 @@ pub fn rejudge<T: Tables>(
     if number != 0 {
         flow.rule = tables.rule_identity(number);
         flow.reason = Reason::Rule as u8;
-        if was_kept && seat.mode as u8 == AccessMode::Enforced as u8 {
+        flow.standing &= !standing::TEMPORARY;
+        if before & standing::KEPT != 0 && seat.mode as u8 == AccessMode::Enforced as u8 {
             // The rule did not open it and shall not end it by going.
             flow.standing |= standing::KEPT;
         }
         return true;
     }
-    if temporary != 0 {
-        remain(flow, temporary);
+    if flow.stands(standing::TEMPORARY) {
+        flow.reason = Reason::Rule as u8;
         return true;
     }
     let cut_before_ns = tables.association(flow.association).cut_before_ns;
-    hold(flow, seat.mode, cut_before_ns, was_tolerated || was_alone);
+    hold(flow, seat.mode, cut_before_ns, before != 0);
     true
-}
-
-/// A conversation that no rule allows, and that lives by an entry of the overlay: each of its packets
-/// asks whether that is over.
-#[inline(always)]
-const fn remain(flow: &mut Flow, rule: u32) {
-    flow.reason = Reason::Rule as u8;
-    flow.rule = rule;
-    flow.standing |= standing::TEMPORARY;
 }
 
 /// A conversation that no rule allows any more: tolerated in transition; kept when it was tolerated

@@ -1,7 +1,7 @@
 //! What the live overlay says: blocks before anything that is not infrastructure, allows where no rule
 //! matches.
 
-use super::{Decision, Seat, Tables};
+use super::{Decision, FlowAction, Seat, Tables};
 use crate::{
     flow::{Flow, standing},
     flow_key::FlowKey,
@@ -146,23 +146,17 @@ pub fn allowed<T: Tables>(key: &FlowKey, whose: Whose, tables: &T) -> Allowed {
     Allowed { rule: 0, name: 0 }
 }
 
-/// The verdict of a block. It drops in transition too: who blocks an address means it.
+/// Makes the decision that of a block. It drops in transition too: who blocks an address means it.
 #[inline(always)]
-pub(super) fn block<T: Tables>(packet: &Packet, whose: Whose, tables: &T) -> Option<Decision> {
-    if tables.overlay() & presence::BLOCKS == 0 {
-        return None;
-    }
-    let rule = tables.blocked(packet, whose);
-    if rule == 0 {
-        return None;
-    }
-    let mut decision = Decision::pass(Reason::Blocked, TrafficClass::Public, whose.opener);
+pub(super) const fn block(decision: &mut Decision, rule: u32) {
     decision.verdict = Verdict::Drop;
+    decision.reason = Reason::Blocked;
+    decision.class = TrafficClass::Public;
     decision.mode = AccessMode::Enforced;
-    decision.association = whose.association;
+    decision.would_deny = false;
+    decision.temporary = false;
+    decision.flow = FlowAction::None;
     decision.rule = rule;
-    decision.name = whose.name;
-    Some(decision)
 }
 
 /// What is allowed for a time, where no rule does.
@@ -184,12 +178,29 @@ pub(super) fn allow<T: Tables>(packet: &Packet, seat: &Seat, tables: &T) -> Opti
     Some(decision)
 }
 
-/// Whether the entry that a conversation lives by is gone, and no other allows it.
+/// Set in what [`overlaid`] answers: the entry that the conversation lives by is gone, and no other allows
+/// it.
+pub const LAPSED: u64 = 1 << 32;
+
+/// What the overlay says of a tracked conversation: in the lower half the identity of the entry that
+/// blocks it, and [`LAPSED`]. What keeps the host on its network, and what a host that routes lets
+/// through, is never blocked.
 #[inline(always)]
-pub(super) fn has_lapsed<T: Tables>(packet: &Packet, flow: &Flow, tables: &T) -> bool {
-    flow.stands(standing::TEMPORARY)
-        && (tables.overlay() & presence::ALLOWS == 0
-            || tables.allowed(packet, Whose::tracked(flow)).rule == 0)
+pub fn overlaid<T: Tables>(key: &FlowKey, flow: &Flow, tables: &T) -> u64 {
+    let (bits, whose) = (tables.overlay(), Whose::tracked(flow));
+    let mut said = 0;
+    if flow.stands(standing::TEMPORARY)
+        && (bits & presence::ALLOWS == 0 || allowed(key, whose, tables).rule == 0)
+    {
+        said = LAPSED;
+    }
+    let is_exempt = flow.reason == Reason::Resolver as u8
+        || flow.reason == Reason::Recursive as u8
+        || flow.reason == Reason::Forwarded as u8;
+    if bits & presence::BLOCKS != 0 && !is_exempt {
+        said |= blocked(key, whose, tables) as u64;
+    }
+    said
 }
 
 /// A conversation that lived by an entry which is gone: denied where enforced, and left in its place, so
