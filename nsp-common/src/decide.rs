@@ -26,13 +26,13 @@ mod rules;
 
 pub use crate::decision::{Decision, FlowAction};
 pub use conversation::{follow, rejudge};
-pub use overlay::{Allowed, LAPSED, Whose, allowed, blocked, key_of, lapse, overlaid};
+pub use overlay::{Allowed, LAPSED, Whose, allowed, blocked, key_of, lapse, overlaid, settle_by};
 pub use resource::{Seat, of_key as resource_of, of_sender as sender_of};
 
 use crate::{
     address::{Address, Family},
     class::{self, Class, PortEntry, RuleNumber},
-    flow::{Flow, FlowKey},
+    flow::{Flow, FlowKey, standing},
     generation::{Association, Generation, PublicAccess, flags as generation_flags},
     learned::Learned,
     overlay::{Overlay, presence},
@@ -73,8 +73,6 @@ pub trait Tables {
     }
     /// Writes back what re-judging the conversation found last by [`Tables::flow`] came to.
     fn rejudged(&mut self, flow: &Flow);
-    /// Writes that the conversation found last is a tolerated one, as [`lapse`] makes it in transition.
-    fn tolerated(&mut self);
     /// Ages the conversation found last, which was `flow`, by a packet of it: time, sums, who has
     /// spoken.
     fn touch(&mut self, packet: &Packet, flow: &Flow);
@@ -129,13 +127,21 @@ pub trait Tables {
     {
         allowed(key_of(packet), whose, self)
     }
-    /// What the overlay says of the conversation found last ([`overlaid`]).
+    /// What the overlay says of the packet's conversation ([`overlaid`]); one that is over in transition is
+    /// a tolerated one from now on.
     #[inline(always)]
-    fn overlaid(&self, packet: &Packet, flow: &Flow) -> u64
+    fn overlaid(&mut self, packet: &Packet, decision: &mut Decision)
     where
         Self: Sized,
     {
-        overlaid(key_of(packet), flow, self)
+        let key = key_of(packet);
+        let Some(mut flow) = self.flow(key) else { return };
+        let said = overlaid(key, &flow, self);
+        if said & LAPSED != 0 && !flow.stands(standing::ENFORCED) {
+            lapse(&mut flow);
+            self.rejudged(&flow);
+        }
+        settle_by(decision, said, packet);
     }
     /// Bits of [`crate::link::endpoint`] for an address.
     fn endpoint(&self, address: &Address) -> u32;

@@ -8,7 +8,11 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use nsp_common::{
-    decide::{Step, Whose, allowed, blocked, follow, key_of, overlaid, rejudge, settle, weigh},
+    decide::{
+        LAPSED, Step, Whose, allowed, blocked, follow, key_of, lapse, overlaid, rejudge, settle,
+        settle_by, weigh,
+    },
+    flow::standing,
     packet::flags as packet_flags,
     verdict::{Direction, Verdict},
 };
@@ -169,10 +173,21 @@ pub(crate) extern "C" fn nsp_allowed(hook: u32, number: u32, name: u32) -> u64 {
 /// What the live overlay says of the conversation in the work place.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nsp_overlaid(hook: u32) -> u64 {
+pub(crate) extern "C" fn nsp_overlaid(hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
     let tables = Live::of(NoSender, hook, work);
-    overlaid(key_of(&work.packet), &work.entry.flow, &tables)
+    let key = key_of(&work.packet);
+    // `follow` put it there.
+    let said = overlaid(key, &work.entry.flow, &tables);
+    if said & LAPSED != 0 && !work.entry.flow.stands(standing::ENFORCED) && !tables.is_dry() {
+        let found = maps::flow(key);
+        if !found.flow.is_null() {
+            // SAFETY: a map value, not null.
+            unsafe { lapse(&mut *found.flow) };
+        }
+    }
+    settle_by(&mut work.decision, said, &work.packet);
+    0
 }
 
 /// Moves the conversation in the work place to the proven. By itself, for its stack's sake: what is

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber},
-    decide::{Allowed, Decision, IcmpBudget, Tables, Whose, lapse},
+    decide::{Allowed, Decision, IcmpBudget, Tables, Whose},
     flow::{Flow, FlowKey},
     generation::{Association, Current, Generation},
     learned::Learned,
@@ -132,7 +132,7 @@ impl<S: Sender> Live<S> {
 
     /// Nothing is written: who asks only wants to know.
     #[inline(always)]
-    fn is_dry(&self) -> bool {
+    pub(crate) fn is_dry(&self) -> bool {
         let hook = self.hook;
         hook == Hook::Explain as u32 || hook == Hook::Call as u32 || hook == Hook::Send as u32
     }
@@ -210,16 +210,6 @@ impl<S: Sender> Tables for Live<S> {
             (*flow).association = judged.association;
             (*flow).generation = judged.generation;
         }
-    }
-
-    #[inline(always)]
-    fn tolerated(&mut self) {
-        let flow = self.found.flow;
-        if flow.is_null() || self.is_dry() {
-            return;
-        }
-        // SAFETY: as above.
-        unsafe { lapse(&mut *flow) };
     }
 
     #[inline(always)]
@@ -376,9 +366,10 @@ impl<S: Sender> Tables for Live<S> {
     }
 
     #[inline(always)]
-    fn overlaid(&self, _packet: &Packet, _flow: &Flow) -> u64 {
-        // The conversation lies in the work place: `flow` and `judged_anew` put it there.
-        judge::nsp_overlaid(self.hook)
+    fn overlaid(&mut self, _packet: &Packet, decision: &mut Decision) {
+        judge::nsp_overlaid(self.hook);
+        // SAFETY: the work place as above; the decision lies there since `follow`.
+        *decision = unsafe { (*self.work).decision };
     }
 
     #[inline(always)]

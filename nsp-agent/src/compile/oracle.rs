@@ -147,8 +147,6 @@ impl Tables for Oracle<'_> {
 
     fn rejudged(&mut self, _flow: &Flow) {}
 
-    fn tolerated(&mut self) {}
-
     fn touch(&mut self, _packet: &Packet, _flow: &Flow) {}
 
     fn forget(&mut self, _key: &FlowKey) {}

@@ -58,6 +58,9 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
             Step::Undecided
         };
     };
+    if (tables.overlay() != 0 || decision.temporary) && decision.verdict == Verdict::Pass {
+        tables.overlaid(packet, &mut decision);
+    }
     if is_error && decision.verdict == Verdict::Pass {
         if !tables.icmp_budget(IcmpBudget::Tracked) {
             return Step::Refused(Reason::IcmpRate, TrafficClass::Public);
@@ -108,23 +111,7 @@ pub fn follow<T: Tables>(
         }
         tables.rejudged(&flow);
     }
-    let said = if tables.overlay() != 0 || flow.stands(standing::TEMPORARY) {
-        tables.overlaid(packet, &flow)
-    } else {
-        0
-    };
     let mut decision = standing_of(&flow);
-    if said & overlay::LAPSED != 0 && decision.verdict == Verdict::Pass {
-        if decision.mode as u8 == AccessMode::Enforced as u8 {
-            decision.verdict = Verdict::Drop;
-            decision.reason = Reason::Lapsed;
-        } else {
-            tables.tolerated();
-            decision.would_deny = true;
-            decision.temporary = false;
-            decision.rule = 0;
-        }
-    }
     if is_error {
         return Some(decision);
     }
@@ -132,9 +119,6 @@ pub fn follow<T: Tables>(
         return None;
     }
     decision.flow = FlowAction::Touch;
-    if said as u32 != 0 && decision.verdict == Verdict::Pass {
-        overlay::block(&mut decision, said as u32);
-    }
     if decision.verdict == Verdict::Pass {
         tables.touch(packet, &flow);
     }

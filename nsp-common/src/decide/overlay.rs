@@ -215,3 +215,19 @@ pub const fn lapse(flow: &mut Flow) {
         flow.rule = 0;
     }
 }
+
+/// What a conversation stands for, after what the overlay said of it ([`overlaid`]).
+#[inline(always)]
+pub fn settle_by(decision: &mut Decision, said: u64, packet: &Packet) {
+    if said & LAPSED != 0 && decision.mode as u8 == AccessMode::Enforced as u8 {
+        decision.verdict = Verdict::Drop;
+        decision.reason = Reason::Lapsed;
+    } else if said & LAPSED != 0 {
+        decision.would_deny = true;
+        decision.temporary = false;
+        decision.rule = 0;
+    }
+    if said as u32 != 0 && !packet.has(flags::ICMP_ERROR) {
+        block(decision, said as u32);
+    }
+}

@@ -10,7 +10,7 @@ use nsp_agent::compile::{Compiled, overlay::OverlayTables};
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber, port_index},
-    decide::{FlowAction, IcmpBudget, Tables, decide, lapse},
+    decide::{FlowAction, IcmpBudget, Tables, decide},
     decision::Decision,
     flow::Flow,
     flow_key::FlowKey,
@@ -149,14 +149,6 @@ impl Tables for Model<'_> {
         if let Some(flow) = self.found.and_then(|key| self.flows.get_mut(&key)) {
             let Flow { standing, rule, reason, association, generation, .. } = *judged;
             *flow = Flow { standing, rule, reason, association, generation, ..*flow };
-        }
-    }
-
-    fn tolerated(&mut self) {
-        if !self.dry
-            && let Some(flow) = self.found.and_then(|key| self.flows.get_mut(&key))
-        {
-            lapse(flow);
         }
     }
 
