@@ -136,6 +136,8 @@ pub trait Tables {
     {
         let key = key_of(packet);
         let Some(mut flow) = self.flow(key) else { return };
+        // A dry run has judged it anew without a trace.
+        flow.association = decision.association;
         let said = overlaid(key, &flow, self);
         if said & LAPSED != 0 && !flow.stands(standing::ENFORCED) {
             lapse(&mut flow);
