@@ -10,6 +10,7 @@ mod explain;
 mod flows;
 mod init;
 mod logs;
+mod overlay;
 mod plan;
 mod run;
 mod status;
@@ -53,6 +54,10 @@ enum Verb {
     Logs(logs::Logs),
     /// Show live public conversations, or cut them
     Flows(flows::Flows),
+    /// Allow a prefix or a name for a time
+    Allow(overlay::Allow),
+    /// Block a prefix or a name for a time, live conversations included
+    Block(overlay::Block),
     /// Unhook everything and end the agent
     Detach(Socket),
 }
@@ -160,6 +165,8 @@ pub fn main() -> ExitCode {
         },
         Verb::Logs(verb) => verb.run(),
         Verb::Flows(verb) => verb.run(),
+        Verb::Allow(verb) => verb.run(),
+        Verb::Block(verb) => verb.run(),
         Verb::Detach(socket) => socket.call(&Request::Detach).map(|_| println!("detached")),
     };
     match done {

@@ -14,6 +14,7 @@ pub mod limits;
 mod matrix;
 mod names;
 pub mod oracle;
+pub mod overlay;
 mod ports;
 mod sweep;
 
@@ -103,6 +104,19 @@ struct NumberedRule<'a> {
 /// # Errors
 /// [`BudgetError`] names the table that would be too large and the limit it breaks.
 pub fn compile(policy: &Policy, identities: &mut Identities) -> Result<Compiled, BudgetError> {
+    compile_with(policy, identities, &[])
+}
+
+/// Compiles a policy, and names that entries of the live overlay are about: addresses are learned for
+/// these too.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_with(
+    policy: &Policy,
+    identities: &mut Identities,
+    temporary: &[Fqdn],
+) -> Result<Compiled, BudgetError> {
     let rules = number_rules(policy, identities);
     let port_classes = ports::PortClasses::of(rules.iter().map(|rule| rule.ports))?;
     let mut sweep = sweep::Sweep::default();
@@ -121,7 +135,7 @@ pub fn compile(policy: &Policy, identities: &mut Identities) -> Result<Compiled,
     let prefixes = sweep.prefixes(pairs);
 
     let names::Names { classes: name_classes, fqdns, units } =
-        names::compile(&rules, identities, &mut sweep);
+        names::compile(&rules, temporary, identities, &mut sweep);
 
     let none = matrix::RuleOf { lane: 0, ports: &PortSet::Any };
     let rules_by_number: Vec<matrix::RuleOf<'_>> = std::iter::once(none)
@@ -289,6 +303,7 @@ fn associate(policy: &Policy, identities: &mut Identities, compiled: &mut Compil
             cut_before_ns: identities.cut_before_ns(identity),
             profile: profile_number as u16,
             flags: bits,
+            profile_identity: identities.profile(&resource.profile),
             _pad: 0,
         };
         select(&resource.selector, identity, compiled);

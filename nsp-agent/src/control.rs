@@ -85,6 +85,22 @@ pub enum Request {
         /// Refuse nothing, and tell what would have been.
         learn: bool,
     },
+    /// Allow or block something for a time.
+    Temporary {
+        /// What, and how long.
+        entry: Temporary,
+    },
+    /// Take back what was allowed or blocked for a time.
+    Withdraw {
+        /// A block, or else what was allowed.
+        block: bool,
+        /// The prefix or name.
+        target: String,
+        /// Only what is about resources of this profile.
+        profile: Option<String>,
+    },
+    /// What is allowed or blocked for a time.
+    Overlay,
     /// Write the access records gathered so far.
     Flush,
     /// Unhook everything and end.
@@ -98,9 +114,41 @@ impl Request {
         // A session of `nsp exec` takes from its caller and from nobody else.
         !matches!(
             self,
-            Self::Status | Self::Dns | Self::Explain { .. } | Self::Flows | Self::Exec { .. }
+            Self::Status
+                | Self::Dns
+                | Self::Explain { .. }
+                | Self::Flows
+                | Self::Overlay
+                | Self::Exec { .. }
         )
     }
+
+    /// Whether it changes what becomes of traffic.
+    fn is_change(&self) -> bool {
+        self.is_for_root() && !matches!(self, Self::Plan { .. } | Self::Flush)
+    }
+}
+
+/// What is allowed or blocked for a time.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Temporary {
+    /// Blocked, or else allowed.
+    pub block: bool,
+    /// A prefix, an address or a name.
+    pub target: String,
+    /// Only conversations that the other end opens.
+    pub inbound: bool,
+    /// Only conversations that this host opens.
+    pub outbound: bool,
+    /// Only these ports, as a policy has them; none is all.
+    pub ports: Vec<String>,
+    /// Only resources of this profile.
+    pub profile: Option<String>,
+    /// How long.
+    pub seconds: u64,
+    /// Also what admits everybody.
+    pub any: bool,
 }
 
 /// A described packet.
@@ -243,13 +291,18 @@ async fn answer(
             if request.is_for_root() && !is_root {
                 Response::Error("only root may ask for this".to_owned())
             } else {
+                let asked = request.is_change().then(|| serde_json::to_string(&request));
                 let (sender, receiver) = oneshot::channel();
-                match calls.send((request, sender)).await {
+                let response = match calls.send((request, sender)).await {
                     Ok(()) => receiver
                         .await
                         .unwrap_or_else(|_| Response::Error("the agent is ending".to_owned())),
                     Err(_) => Response::Error("the agent is ending".to_owned()),
+                };
+                if let Some(Ok(asked)) = asked {
+                    audit(&stream, &asked, &response);
                 }
+                response
             }
         }
         Err(why) => Response::Error(why),
@@ -263,6 +316,17 @@ async fn write(stream: &mut UnixStream, response: &Response) {
     line.push(b'\n');
     // The verb may have gone.
     let _sent = stream.write_all(&line).await;
+}
+
+/// Who changed what, and what came of it.
+fn audit(stream: &UnixStream, asked: &str, response: &Response) {
+    let peer = stream.peer_cred().ok();
+    let (uid, pid) = (peer.map(|it| it.uid()), peer.and_then(|it| it.pid()));
+    let refused = match response {
+        Response::Ok(_) => None,
+        Response::Error(why) => Some(why),
+    };
+    tracing::info!(uid, pid, asked, refused, "change");
 }
 
 async fn read(stream: &mut UnixStream) -> Result<Request, String> {

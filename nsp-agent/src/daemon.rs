@@ -15,6 +15,7 @@ mod follow;
 mod learn;
 mod log;
 mod notify;
+mod overlay;
 mod plan;
 mod seed;
 mod session;

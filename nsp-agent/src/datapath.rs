@@ -15,6 +15,7 @@ mod live;
 mod mapped;
 mod namings;
 mod object;
+mod overlay;
 mod publish;
 mod read;
 
@@ -126,6 +127,7 @@ pub struct Datapath {
     name_classes: Mapped,
     tries: publish::Tries,
     live: live::LiveTables,
+    overlay: overlay::OverlayMaps,
     records: read::RecordTables,
     flows: flows::FlowTables,
     learned: learned::LearnedTables,
@@ -148,7 +150,7 @@ impl Datapath {
         let slots = SLOTS as usize;
         let mut map = |name, entries, value| Mapped::new(&mut ebpf, name, entries, value);
         let datapath = Self {
-            control: map("CONTROL", 1, 16)?,
+            control: map("CONTROL", 1, size_of::<nsp_common::generation::Control>())?,
             generations: map("GENERATIONS", slots, 16)?,
             associations: map(
                 "ASSOCIATIONS",
@@ -163,6 +165,7 @@ impl Datapath {
             name_classes: map("NAME_CLASSES", slots * capacities.names, 4)?,
             tries: publish::Tries::new(&mut ebpf)?,
             live: live::LiveTables::new(&mut ebpf)?,
+            overlay: overlay::OverlayMaps::new(&mut ebpf)?,
             records: read::RecordTables::new(&mut ebpf)?,
             flows: flows::FlowTables::new(&mut ebpf)?,
             learned: learned::LearnedTables::new(&mut ebpf)?,

@@ -10,28 +10,32 @@
 //! 2. martian source: malformed in spirit, dropped where enforced
 //! 3. infrastructure: discovery, DHCP, multicast, resolvers, cloud endpoints (`infrastructure.rs`,
 //!    `platform.rs`)
+//!    `nsp block` comes next, for packets of conversations and for others (`overlay.rs`)
 //! 4. a tracked conversation: its own verdict, re-judged once a generation (`conversation.rs`)
 //! 5. a private peer by the right interface, 6. a member or linked peer: allowed
 //! 7. malformed or unclassifiable: dropped where enforced
-//! 8. a public peer: the access rules of the resource's profile (`rules.rs`)
+//! 8. a public peer: the access rules of the resource's profile (`rules.rs`), then `nsp allow`
 //! 9. no associated resource: `public_network_access`
 
 mod conversation;
 mod infrastructure;
+mod overlay;
 mod platform;
 mod resource;
 mod rules;
 
 pub use crate::decision::{Decision, FlowAction};
 pub use conversation::{follow, rejudge};
+pub use overlay::{Allowed, LAPSED, Whose, allowed, blocked, key_of, lapse, overlaid, settle_by};
 pub use resource::{Seat, of_key as resource_of, of_sender as sender_of};
 
 use crate::{
     address::{Address, Family},
     class::{self, Class, PortEntry, RuleNumber},
-    flow::{Flow, FlowKey},
+    flow::{Flow, FlowKey, standing},
     generation::{Association, Generation, PublicAccess, flags as generation_flags},
     learned::Learned,
+    overlay::{Overlay, presence},
     packet::{Packet, flags},
     selector::Selector,
     verdict::{AccessMode, Direction, Reason, TrafficClass, Verdict},
@@ -100,6 +104,47 @@ pub trait Tables {
     fn learned(&self, address: &Address, family: Family) -> Option<&Learned>;
     /// The class of a name, or zero.
     fn name_class(&self, name: u32) -> u32;
+    /// Bits of [`crate::overlay::presence`].
+    fn overlay(&self) -> u32;
+    /// What the live overlay has about an address.
+    fn temporary(&self, address: &Address, family: Family) -> Option<&Overlay>;
+    /// What the live overlay has about a name.
+    fn temporary_of_name(&self, name: u32) -> Option<&Overlay>;
+    /// The identity of the overlay's entry that blocks the packet's conversation ([`blocked`]). This and
+    /// the next are functions of their own in the kernel programs, too.
+    #[inline(always)]
+    fn blocked(&self, packet: &Packet, whose: Whose) -> u32
+    where
+        Self: Sized,
+    {
+        blocked(key_of(packet), whose, self)
+    }
+    /// The overlay's entry that allows the packet's conversation ([`allowed`]).
+    #[inline(always)]
+    fn allowed(&self, packet: &Packet, whose: Whose) -> Allowed
+    where
+        Self: Sized,
+    {
+        allowed(key_of(packet), whose, self)
+    }
+    /// What the overlay says of the packet's conversation ([`overlaid`]); one that is over in transition is
+    /// a tolerated one from now on.
+    #[inline(always)]
+    fn overlaid(&mut self, packet: &Packet, decision: &mut Decision)
+    where
+        Self: Sized,
+    {
+        let key = key_of(packet);
+        let Some(mut flow) = self.flow(key) else { return };
+        // A dry run has judged it anew without a trace.
+        flow.association = decision.association;
+        let said = overlaid(key, &flow, self);
+        if said & LAPSED != 0 && !flow.stands(standing::ENFORCED) {
+            lapse(&mut flow);
+            self.rejudged(&flow);
+        }
+        settle_by(decision, said, packet);
+    }
     /// Bits of [`crate::link::endpoint`] for an address.
     fn endpoint(&self, address: &Address) -> u32;
     /// Takes one from a budget of ICMP errors; false when it is spent.
@@ -136,6 +181,7 @@ impl Decision {
             opener: seat.opener,
             mode: seat.mode,
             would_deny,
+            temporary: false,
             flow: FlowAction::None,
             association: seat.association,
             rule: 0,
@@ -211,6 +257,21 @@ pub fn weigh<T: Tables>(
     generation: &Generation,
 ) -> Decision {
     let seat = resource::seat(packet, tables, generation);
+    // 3., as far as it asks who sends.
+    if matches!(step, Step::Undecided)
+        && let Some(decision) = infrastructure::recursive(packet, tables, generation)
+    {
+        return decision;
+    }
+    if tables.overlay() & presence::BLOCKS != 0 && packet.has(flags::ADDRESSED) {
+        let rule = tables.blocked(packet, Whose::seated(&seat));
+        if rule != 0 {
+            let mut decision = Decision::pass(Reason::Blocked, TrafficClass::Public, seat.opener);
+            decision.association = seat.association;
+            overlay::block(&mut decision, rule);
+            return decision;
+        }
+    }
     match step {
         Step::Decided(decision) => return decision,
         Step::Refused(reason, class) => return Decision::refuse(reason, class, &seat),
@@ -219,11 +280,8 @@ pub fn weigh<T: Tables>(
         }
         Step::Undecided => {}
     }
-    // 3., as far as it asks who sends, and the profile.
-    if let Some(decision) = infrastructure::recursive(packet, tables, generation) {
-        return decision;
-    }
     let class_number = tables.class_of(&packet.key.remote, packet.ip_family());
+    // 3., as far as it asks the profile.
     if let Some(decision) = platform::judge(packet, tables, &seat, class_number) {
         return decision;
     }

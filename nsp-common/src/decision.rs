@@ -30,6 +30,8 @@ pub struct Decision {
     pub mode: AccessMode,
     /// It passes, but enforced it would not.
     pub would_deny: bool,
+    /// An entry of the live overlay allows it, and as long as that does.
+    pub temporary: bool,
     /// What becomes of the conversation.
     pub flow: FlowAction,
     /// Identity of the association, or zero.
@@ -51,6 +53,7 @@ impl Decision {
             opener,
             mode: AccessMode::Transition,
             would_deny: false,
+            temporary: false,
             flow: FlowAction::None,
             association: 0,
             rule: 0,
@@ -68,6 +71,7 @@ impl Decision {
             opener: Direction::Outbound,
             mode: AccessMode::Enforced,
             would_deny: false,
+            temporary: false,
             flow: FlowAction::None,
             association,
             rule: 0,

@@ -39,6 +39,8 @@ pub mod standing {
     pub const DENIED: u16 = 1 << 2;
     /// The enforced mode applied when it was judged last.
     pub const ENFORCED: u16 = 1 << 3;
+    /// It lives by an entry of the live overlay, and each packet asks whether that is over.
+    pub const TEMPORARY: u16 = 1 << 4;
 }
 
 /// Set in [`Flow::opener`]: ended by the operator. Written by nobody else, so that no packet on another
@@ -204,6 +206,9 @@ impl Flow {
         let mut standing = 0;
         if decision.would_deny {
             standing |= standing::WOULD_DENY;
+        }
+        if decision.temporary {
+            standing |= standing::TEMPORARY;
         }
         if matches!(decision.mode, AccessMode::Enforced) {
             standing |= standing::ENFORCED;

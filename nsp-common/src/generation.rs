@@ -118,13 +118,16 @@ pub struct Association {
     pub profile: u16,
     /// Bits of [`association`].
     pub flags: u16,
+    /// The profile's identity, which entries of the overlay name it by.
+    pub profile_identity: u16,
     /// Zero.
-    pub _pad: u32,
+    pub _pad: u16,
 }
 
 impl Association {
     /// Nobody's.
-    pub const EMPTY: Self = Self { cut_before_ns: 0, profile: 0, flags: 0, _pad: 0 };
+    pub const EMPTY: Self =
+        Self { cut_before_ns: 0, profile: 0, flags: 0, profile_identity: 0, _pad: 0 };
 
     /// Whether all bits of `flag` are set.
     #[inline(always)]
@@ -189,11 +192,13 @@ pub struct Control {
     pub current: u64,
     /// Which of the two record tables is being filled: its lowest bit.
     pub epoch: u64,
+    /// Bits of [`crate::overlay::presence`]: what the live overlay has.
+    pub overlay: u64,
 }
 
 crate::shared!(Generation, 16);
 crate::shared!(Association, 16);
-crate::shared!(Control, 16);
+crate::shared!(Control, 24);
 
 #[cfg(test)]
 mod tests {

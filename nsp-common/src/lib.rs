@@ -24,6 +24,7 @@ pub mod link;
 pub mod name;
 pub mod net;
 pub mod order;
+pub mod overlay;
 pub mod packet;
 pub mod selector;
 pub mod verdict;
@@ -32,7 +33,7 @@ pub mod verdict;
 ///
 /// Raise it whenever a shared struct, a map's key or the meaning of a field changes: pinned maps of
 /// another version are not adopted.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Implements `aya::Pod` for shared structs, next to their definition.
 ///

@@ -171,6 +171,10 @@ numbered! {
         /// A question about a name that no outbound rule of the asker's profile has, or one by TCP, under
         /// strict DNS.
         StrictDns = 50 "strict DNS",
+        /// `nsp block`, for a time.
+        Blocked = 51 "temporary block",
+        /// The `nsp allow` that the conversation was opened by is over or withdrawn.
+        Lapsed = 52 "temporary allow is over",
 
         /// Cut short before or inside the link header.
         TruncatedLink = 56 "truncated link header",

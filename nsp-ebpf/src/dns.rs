@@ -146,12 +146,14 @@ fn announced<S: Source>(packet: &Packet, skip: u32, source: &S) -> Option<u32> {
     is_there.then(|| u32::from(u16::from_be_bytes(bytes)))
 }
 
-/// Reads the message in the place of a hook.
-#[inline(always)]
-fn read(hook: u32) {
+/// Reads the message in the place of a hook. By itself, as in `judge.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_read_message(hook: u32) -> u32 {
     let mut hook = hook;
     // SAFETY: the callback is called with this number, which lives.
     unsafe { bpf_loop(STEPS_MAX, step as *mut c_void, (&raw mut hook).cast(), 0) };
+    0
 }
 
 extern "C" fn step(_index: u32, hook: *mut u32) -> i64 {

@@ -8,9 +8,13 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use nsp_common::{
-    decide::{Step, follow, rejudge, settle, weigh},
+    decide::{
+        LAPSED, Step, Whose, allowed, blocked, follow, key_of, lapse, overlaid, rejudge, settle,
+        settle_by, weigh,
+    },
+    flow::standing,
     packet::flags as packet_flags,
-    verdict::Verdict,
+    verdict::{Direction, Verdict},
 };
 
 use crate::{
@@ -18,7 +22,10 @@ use crate::{
     flow,
     maps::{self, Hook},
     report,
-    tables::{Caller, Described, Live, NoSender, Sender, Socket, observe},
+    tables::{
+        Caller, Described, Live, NoSender, Sender, Socket, nearest_association, observe,
+        resolving_bits,
+    },
 };
 
 /// What [`nsp_settle`] answers: [`Step`] without its fields, which lie in the work place's decision.
@@ -75,8 +82,7 @@ pub(crate) extern "C" fn nsp_weigh_call(hook: u32, answer: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn nsp_weigh_described(hook: u32, answer: u32) -> u32 {
-    let Some(work) = maps::work(hook) else { return 0 };
-    weigh_by(hook, answer, Described(&raw const work.cgroups))
+    weigh_by(hook, answer, Described(hook))
 }
 
 #[inline(always)]
@@ -133,6 +139,59 @@ pub(crate) extern "C" fn nsp_rejudge(hook: u32) -> u32 {
     u32::from(rejudge(key, &mut work.entry.flow, &tables, &work.generation))
 }
 
+/// An association and who opens, as one number that a function takes.
+#[inline(always)]
+pub(crate) const fn number_of(whose: Whose) -> u32 {
+    whose.association as u32 | (whose.opener as u32) << 16
+}
+
+#[inline(always)]
+const fn whose(number: u32, name: u32) -> Whose {
+    let opener = if number >> 16 & 1 == 0 { Direction::Inbound } else { Direction::Outbound };
+    Whose { association: number as u16, opener, name }
+}
+
+/// The identity of the entry of the live overlay that blocks the conversation of the packet in the work
+/// place, or zero.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_blocked(hook: u32, number: u32, name: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let tables = Live::of(NoSender, hook, work);
+    blocked(key_of(&work.packet), whose(number, name), &tables)
+}
+
+/// The identity of the entry of the live overlay that allows the conversation of the packet in the work
+/// place, or zero; in the upper half the name that it does by.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_allowed(hook: u32, number: u32, name: u32) -> u64 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let tables = Live::of(NoSender, hook, work);
+    let allowed = allowed(key_of(&work.packet), whose(number, name), &tables);
+    u64::from(allowed.rule) | u64::from(allowed.name) << 32
+}
+
+/// What the live overlay says of the conversation in the work place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_overlaid(hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let tables = Live::of(NoSender, hook, work);
+    let key = key_of(&work.packet);
+    // `follow` put it there.
+    let said = overlaid(key, &work.entry.flow, &tables);
+    if said & LAPSED != 0 && !work.entry.flow.stands(standing::ENFORCED) && !tables.is_dry() {
+        let found = maps::flow(key);
+        if !found.flow.is_null() {
+            // SAFETY: a map value, not null.
+            unsafe { lapse(&mut *found.flow) };
+        }
+    }
+    settle_by(&mut work.decision, said, &work.packet);
+    0
+}
+
 /// Moves the conversation in the work place to the proven. By itself, for its stack's sake: what is
 /// not open at the same time shares the 512 bytes.
 #[unsafe(no_mangle)]
@@ -177,6 +236,48 @@ pub(crate) fn outbound_only(skb: *mut __sk_buff, hook: Hook) {
     if answer != step::DECIDED {
         nsp_weigh_outbound(skb, hook as u32, answer);
     }
+}
+
+/// The association of a socket's cgroup in a slot, or zero.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_association_socket(skb: *mut __sk_buff, slot: u32) -> u32 {
+    u32::from(nearest_association(&Socket(skb), slot))
+}
+
+/// The same of the process that calls.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_association_caller(slot: u32) -> u32 {
+    u32::from(nearest_association(&Caller, slot))
+}
+
+/// The same of a sender that is only described.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_association_described(hook: u32, slot: u32) -> u32 {
+    u32::from(nearest_association(&Described(hook), slot))
+}
+
+/// What the cgroups of a socket resolve for others ([`nsp_common::link::resolving`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_resolving_socket(skb: *mut __sk_buff) -> u32 {
+    resolving_bits(&Socket(skb))
+}
+
+/// The same of the process that calls.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_resolving_caller() -> u32 {
+    resolving_bits(&Caller)
+}
+
+/// The same of a sender that is only described.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_resolving_described(hook: u32) -> u32 {
+    resolving_bits(&Described(hook))
 }
 
 /// Refuses a question that strict DNS does not let out, at TC.

@@ -24,7 +24,7 @@ use crate::{
     judge,
     maps::{self, Hook},
     packet::Linear,
-    tables::{Socket, observe, resolving_bits},
+    tables::{Sender as _, Socket, observe},
 };
 
 const GRANTED: i32 = 1;
@@ -119,7 +119,7 @@ pub(crate) extern "C" fn nsp_overhear(skb: *mut __sk_buff) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
     if work.packet.key.local_port != dns::PORT
         || maps::endpoint(&work.packet.key.local) & endpoint::STUB == 0
-        || resolving_bits(&Socket(skb)) & resolving::ANSWERS == 0
+        || Socket(skb).resolving() & resolving::ANSWERS == 0
     {
         return 0;
     }

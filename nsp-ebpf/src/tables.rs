@@ -10,11 +10,12 @@ use aya_ebpf::{
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber},
-    decide::{Decision, IcmpBudget, Tables},
+    decide::{Allowed, Decision, IcmpBudget, Tables, Whose},
     flow::{Flow, FlowKey},
     generation::{Association, Current, Generation},
     learned::Learned,
     link::resolving,
+    overlay::Overlay,
     packet::{Packet, flags as packet_flags},
     selector::{CGROUP_LEVELS, Selector},
 };
@@ -28,6 +29,24 @@ use crate::{
 pub(crate) trait Sender {
     /// The cgroup at `level` above the root of the sender's hierarchy, or zero.
     fn ancestor_cgroup(&self, level: i32) -> u64;
+
+    /// [`nearest_association`], by a function that the verifier checks by itself where there is one.
+    #[inline(always)]
+    fn association(&self, slot: u32) -> u16
+    where
+        Self: Sized,
+    {
+        nearest_association(self, slot)
+    }
+
+    /// [`resolving_bits`], by a function that the verifier checks by itself where there is one.
+    #[inline(always)]
+    fn resolving(&self) -> u32
+    where
+        Self: Sized,
+    {
+        resolving_bits(self)
+    }
 }
 
 /// Nobody: packets that come in.
@@ -36,6 +55,16 @@ pub(crate) struct NoSender;
 impl Sender for NoSender {
     #[inline(always)]
     fn ancestor_cgroup(&self, _level: i32) -> u64 {
+        0
+    }
+
+    #[inline(always)]
+    fn association(&self, _slot: u32) -> u16 {
+        0
+    }
+
+    #[inline(always)]
+    fn resolving(&self) -> u32 {
         0
     }
 }
@@ -49,6 +78,16 @@ impl Sender for Socket {
         // SAFETY: the context is the kernel's own; the helper answers zero without a socket.
         unsafe { bpf_skb_ancestor_cgroup_id(self.0, level) }
     }
+
+    #[inline(always)]
+    fn association(&self, slot: u32) -> u16 {
+        judge::nsp_association_socket(self.0, slot) as u16
+    }
+
+    #[inline(always)]
+    fn resolving(&self) -> u32 {
+        judge::nsp_resolving_socket(self.0)
+    }
 }
 
 /// The process that calls.
@@ -60,17 +99,55 @@ impl Sender for Caller {
         // SAFETY: a helper that takes any level and answers zero beyond the last.
         unsafe { bpf_get_current_ancestor_cgroup_id(level) }
     }
+
+    #[inline(always)]
+    fn association(&self, slot: u32) -> u16 {
+        judge::nsp_association_caller(slot) as u16
+    }
+
+    #[inline(always)]
+    fn resolving(&self) -> u32 {
+        judge::nsp_resolving_caller()
+    }
 }
 
-/// A sender that is only described: its cgroups by level, in the work place.
-pub(crate) struct Described(pub(crate) *const [u64; 8]);
+/// A sender that is only described: its cgroups by level are in the work place of this hook.
+pub(crate) struct Described(pub(crate) u32);
 
 impl Sender for Described {
     #[inline(always)]
     fn ancestor_cgroup(&self, level: i32) -> u64 {
-        // SAFETY: the work place outlives the packet; the mask keeps the index inside.
-        unsafe { (*self.0)[level as usize & 7] }
+        maps::work(self.0).map_or(0, |work| work.cgroups[level as usize & 7])
     }
+
+    #[inline(always)]
+    fn association(&self, slot: u32) -> u16 {
+        judge::nsp_association_described(self.0, slot) as u16
+    }
+
+    #[inline(always)]
+    fn resolving(&self) -> u32 {
+        judge::nsp_resolving_described(self.0)
+    }
+}
+
+/// The association of the nearest ancestor of a sender that has one in a slot, or zero.
+#[inline(always)]
+pub(crate) fn nearest_association<S: Sender>(sender: &S, slot: u32) -> u16 {
+    // From the innermost level that exists outwards would need the depth; from the top down, the
+    // last hit is the nearest ancestor.
+    let mut nearest = 0;
+    for level in 1..=CGROUP_LEVELS {
+        let id = sender.ancestor_cgroup(level);
+        if id == 0 {
+            break;
+        }
+        let number = maps::select(&Selector::cgroup(slot, id));
+        if number != 0 {
+            nearest = number;
+        }
+    }
+    nearest
 }
 
 /// Bits of [`nsp_common::link::resolving`] of all cgroups that a sender is in, the root too.
@@ -97,10 +174,11 @@ const SECOND: u64 = 1_000_000_000;
 pub(crate) fn observe(work: &mut Work) {
     // SAFETY: a helper without arguments.
     work.now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-    let (current, odd_epoch) = match maps::control() {
-        Some(control) => (Current(control.current), control.epoch & 1 == 1),
-        None => (Current::NONE, false),
+    let (current, odd_epoch, overlay) = match maps::control() {
+        Some(control) => (Current(control.current), control.epoch & 1 == 1, control.overlay as u32),
+        None => (Current::NONE, false, 0),
     };
+    work.overlay = overlay;
     work.odd_epoch = u32::from(odd_epoch);
     work.slot = current.slot(work.now_ns);
     work.generation = maps::generation(work.slot);
@@ -127,7 +205,7 @@ impl<S: Sender> Live<S> {
 
     /// Nothing is written: who asks only wants to know.
     #[inline(always)]
-    fn is_dry(&self) -> bool {
+    pub(crate) fn is_dry(&self) -> bool {
         let hook = self.hook;
         hook == Hook::Explain as u32 || hook == Hook::Call as u32 || hook == Hook::Send as u32
     }
@@ -282,25 +360,12 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn cgroup_association(&self) -> u16 {
-        // From the innermost level that exists outwards would need the depth; from the top down,
-        // the last hit is the nearest ancestor.
-        let mut nearest = 0;
-        for level in 1..=CGROUP_LEVELS {
-            let id = self.sender.ancestor_cgroup(level);
-            if id == 0 {
-                break;
-            }
-            let number = maps::select(&Selector::cgroup(self.slot(), id));
-            if number != 0 {
-                nearest = number;
-            }
-        }
-        nearest
+        self.sender.association(self.slot())
     }
 
     #[inline(always)]
     fn is_recursive(&self) -> bool {
-        resolving_bits(&self.sender) & resolving::RECURSIVE != 0
+        self.sender.resolving() & resolving::RECURSIVE != 0
     }
 
     #[inline(always)]
@@ -332,6 +397,39 @@ impl<S: Sender> Tables for Live<S> {
     #[inline(always)]
     fn name_class(&self, name: u32) -> u32 {
         maps::name_class(self.slot(), name).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn overlay(&self) -> u32 {
+        self.work().overlay
+    }
+
+    #[inline(always)]
+    fn temporary(&self, address: &Address, family: Family) -> Option<&Overlay> {
+        maps::temporary(address, family)
+    }
+
+    #[inline(always)]
+    fn temporary_of_name(&self, name: u32) -> Option<&Overlay> {
+        maps::temporary_of_name(name)
+    }
+
+    #[inline(always)]
+    fn blocked(&self, _packet: &Packet, whose: Whose) -> u32 {
+        judge::nsp_blocked(self.hook, judge::number_of(whose), whose.name)
+    }
+
+    #[inline(always)]
+    fn allowed(&self, _packet: &Packet, whose: Whose) -> Allowed {
+        let allowed = judge::nsp_allowed(self.hook, judge::number_of(whose), whose.name);
+        Allowed { rule: allowed as u32, name: (allowed >> 32) as u32 }
+    }
+
+    #[inline(always)]
+    fn overlaid(&mut self, _packet: &Packet, decision: &mut Decision) {
+        judge::nsp_overlaid(self.hook);
+        // SAFETY: the work place as above; the decision lies there since `follow`.
+        *decision = unsafe { (*self.work).decision };
     }
 
     #[inline(always)]

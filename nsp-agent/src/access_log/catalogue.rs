@@ -43,7 +43,7 @@ pub struct ResourceEntry {
 /// An access rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleEntry {
-    /// Its profile.
+    /// Its profile; empty where it is every profile's.
     pub profile: String,
     /// Its name.
     pub rule: String,
@@ -69,17 +69,22 @@ impl Catalogue {
 
     /// The profile that decided: the rule's, or else the association's.
     pub fn profile(&self, rule: u32, association: u16) -> Option<&str> {
-        let of_rule = self.rules.get(&rule).map(|it| &*it.profile);
+        let of_rule = self.of_profile(rule).map(|it| &*it.profile);
         of_rule.or_else(|| self.resources.get(&association).map(|it| &*it.profile))
     }
 
     /// The version of the profile that decided.
     pub fn version(&self, rule: u32, association: u16) -> Option<u64> {
-        let of_rule = self.rules.get(&rule).map(|it| it.version);
+        let of_rule = self.of_profile(rule).map(|it| it.version);
         of_rule.or_else(|| {
             let resource = self.resources.get(&association)?;
             self.profiles.get(&resource.profile).copied()
         })
+    }
+
+    /// A rule that a profile has. What is allowed or blocked for a time need be no profile's.
+    fn of_profile(&self, rule: u32) -> Option<&RuleEntry> {
+        self.rules.get(&rule).filter(|it| !it.profile.is_empty())
     }
 
     /// A name; `None` when none is concerned.

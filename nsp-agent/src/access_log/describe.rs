@@ -29,6 +29,10 @@ impl fmt::Display for Sentence<'_> {
             (Some(Reason::Revoked), Some(rule)) => {
                 write!(f, "Access rule {rule}, which opened the conversation, was withdrawn")?;
             }
+            (Some(Reason::Blocked), Some(rule)) => write!(f, "For a time: {rule}")?,
+            (Some(Reason::Lapsed), Some(rule)) => {
+                write!(f, "What opened the conversation is over: {rule}")?;
+            }
             (Some(Reason::NoRule), _) => {
                 f.write_str("No access rule")?;
                 of_profile(f)?;

@@ -81,6 +81,9 @@ fn print(status: &Value) {
         let how = if session["learn"] == true { "learns" } else { "may go to" };
         println!("  {}: exec, {how} {}", text(&session["name"]), allow.join(", "));
     }
+    for entry in each(&status["overlay"]) {
+        println!("for a time: {}", super::overlay::line(entry));
+    }
     println!("interfaces");
     for interface in each(&status["interfaces"]) {
         let name = text(&interface["name"]);

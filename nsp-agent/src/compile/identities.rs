@@ -15,6 +15,8 @@ pub struct Identities {
     associations: BTreeMap<String, u16>,
     rules: BTreeMap<String, u32>,
     names: BTreeMap<String, u32>,
+    #[serde(default)]
+    profiles: BTreeMap<String, u16>,
     /// Instants of strict applies by association, coarse monotonic ns of this boot.
     #[serde(default)]
     cuts: BTreeMap<u16, u64>,
@@ -37,6 +39,18 @@ impl Identities {
         let key = format!("{}/{}/{}", profile.as_ref(), direction.name(), rule.as_ref());
         let next = self.rules.len() as u32 + 1;
         *self.rules.entry(key).or_insert(next)
+    }
+
+    /// The identity of an entry of the live overlay, as a rule: of a profile, or of none.
+    pub fn temporary(&mut self, profile: &str, entry: &str) -> u32 {
+        let next = self.rules.len() as u32 + 1;
+        *self.rules.entry(format!("{profile}/Temporary/{entry}")).or_insert(next)
+    }
+
+    /// The identity of a profile.
+    pub fn profile(&mut self, profile: impl AsRef<str>) -> u16 {
+        let next = self.profiles.len() as u16 + 1;
+        *self.profiles.entry(profile.as_ref().to_owned()).or_insert(next)
     }
 
     /// The identity of a name.

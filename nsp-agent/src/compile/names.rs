@@ -5,7 +5,7 @@
 //! unit of a name that is asked for by the longest match, and a unit's class has the rules of every
 //! pattern that covers it: so one look-up is enough however many patterns do.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use nsp_common::{
     learned::{QUOTA_BELOW, QUOTA_EXACT, Unit},
@@ -55,6 +55,7 @@ fn parents(name: &str) -> impl Iterator<Item = &str> {
 /// Numbers the names and gives them their classes.
 pub(super) fn compile(
     rules: &[NumberedRule<'_>],
+    temporary: &[Fqdn],
     identities: &mut Identities,
     sweep: &mut Sweep,
 ) -> Names {
@@ -66,6 +67,10 @@ pub(super) fn compile(
             by.entry(fqdn.base()).or_default().push(index as u32 + 1);
             listed.entry(fqdn).or_insert_with(|| identities.name(&fqdn.to_string()));
         }
+    }
+    // No rule has these: entries of the live overlay are about what is learned for them.
+    for fqdn in temporary {
+        listed.entry(fqdn).or_insert_with(|| identities.name(&fqdn.to_string()));
     }
     let mut names = Names::default();
     // Also names that the policy no longer has: an address learned for one opens what a pattern that
@@ -87,12 +92,14 @@ pub(super) fn compile(
         .filter(|(fqdn, _)| fqdn.is_wildcard())
         .map(|(fqdn, identity)| (fqdn.base(), *identity))
         .collect();
+    let exact: HashSet<&str> =
+        listed.keys().filter(|fqdn| !fqdn.is_wildcard()).map(|fqdn| fqdn.base()).collect();
     for (fqdn, identity) in &listed {
         let quota = if fqdn.is_wildcard() { QUOTA_BELOW } else { QUOTA_EXACT };
         let unit = Unit { name: *identity, quota };
         // Names fit: a policy has no longer ones.
         names.units.extend(NameKey::of(fqdn.base(), fqdn.is_wildcard()).map(|key| (key, unit)));
-        if fqdn.is_wildcard() && !patterns.exact.contains_key(fqdn.base()) {
+        if fqdn.is_wildcard() && !exact.contains(fqdn.base()) {
             // What is below does not include the name itself: that is another pattern's, or nobody's.
             let nearest = parents(fqdn.base()).find_map(|parent| wildcards.get(parent));
             let unit = nearest.map(|identity| Unit { name: *identity, quota: QUOTA_BELOW });

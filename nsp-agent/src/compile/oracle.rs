@@ -13,11 +13,12 @@ use nsp_common::{
     flow::{Flow, FlowKey},
     generation::{Association, Generation},
     learned::Learned,
+    overlay::Overlay,
     packet::Packet,
     selector::Selector,
 };
 
-use super::Compiled;
+use super::{Compiled, overlay::OverlayTables};
 
 /// What the host adds to a compiled policy.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,8 @@ pub struct HostView {
     pub groups: BTreeMap<u32, u8>,
     /// Names of learned addresses.
     pub learned: HashMap<Address, Learned>,
+    /// What is allowed or blocked for a time.
+    pub overlay: OverlayTables,
     /// Duties of addresses.
     pub endpoints: HashMap<Address, u32>,
     /// The sender's association, for a packet that goes out.
@@ -51,6 +54,7 @@ pub struct Oracle<'a> {
     number: u32,
     classes: Longest<u32>,
     routes: Longest<u64>,
+    overlay: Longest<Overlay>,
 }
 
 impl<'a> Oracle<'a> {
@@ -61,6 +65,7 @@ impl<'a> Oracle<'a> {
             number,
             classes: Longest::new(compiled.prefixes.iter().copied()),
             routes: Longest::new(host.routes.iter().copied()),
+            overlay: Longest::new(host.overlay.prefixes.iter().map(|(at, it)| (*at, *it))),
             host,
         }
     }
@@ -107,6 +112,10 @@ impl<T: Copy> Longest<T> {
     }
 
     fn get(&self, address: &Address, family: Family) -> Option<T> {
+        self.find(address, family).copied()
+    }
+
+    fn find(&self, address: &Address, family: Family) -> Option<&T> {
         let ip = address.to_ip(family);
         let lengths = match family {
             Family::V4 => &self.lengths_v4,
@@ -114,7 +123,7 @@ impl<T: Copy> Longest<T> {
         };
         lengths.iter().find_map(|length| {
             let prefix = IpNet::new(ip, *length).ok()?.trunc();
-            self.entries.get(&prefix).copied()
+            self.entries.get(&prefix)
         })
     }
 }
@@ -203,6 +212,18 @@ impl Tables for Oracle<'_> {
 
     fn name_class(&self, name: u32) -> u32 {
         self.compiled.names.get(name as usize).copied().unwrap_or(0)
+    }
+
+    fn overlay(&self) -> u32 {
+        self.host.overlay.presence
+    }
+
+    fn temporary(&self, address: &Address, family: Family) -> Option<&Overlay> {
+        self.overlay.find(address, family)
+    }
+
+    fn temporary_of_name(&self, name: u32) -> Option<&Overlay> {
+        self.host.overlay.names.get(&name)
     }
 
     fn endpoint(&self, address: &Address) -> u32 {

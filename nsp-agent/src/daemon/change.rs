@@ -6,6 +6,7 @@ use super::{
     catalogue,
     errors::{DaemonError, with_sources},
     exec::Sessions,
+    overlay,
     session::{self, NameTaken},
     state::{Agent, now_ns},
     store,
@@ -32,6 +33,7 @@ impl Agent {
             &self.bindings.listeners,
         )?;
         catalogue::raise_versions(&in_force(&self.loaded, &self.sessions), &mut self.state);
+        self.write_overlay();
         self.refresh_catalogue();
         self.tell_names();
         self.set_endpoints();
@@ -59,7 +61,8 @@ impl Agent {
     pub(super) fn apply(&mut self, loaded: Loaded, strict: bool) -> Result<u32, DaemonError> {
         let mut identities = self.state.identities.clone();
         let policy = self.with_sessions(&loaded.policy)?;
-        let mut compiled = compile::compile(&policy, &mut identities)?;
+        let temporary = overlay::names_of(&self.state.overlay);
+        let mut compiled = compile::compile_with(&policy, &mut identities, &temporary)?;
         if strict {
             let now = now_ns();
             for resource in &compiled.resources {
@@ -121,6 +124,11 @@ impl Agent {
             Request::Mode { resource, enforced, direction } => {
                 self.set_mode(&resource, enforced, direction.as_deref())
             }
+            Request::Temporary { entry } => self.set_temporary(&entry),
+            Request::Withdraw { block, target, profile } => {
+                self.withdraw(block, &target, profile.as_deref())
+            }
+            Request::Overlay => Ok(self.list_overlay()),
             Request::Flush => {
                 self.drain();
                 Ok(serde_json::Value::Null)

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     errors::with_sources,
+    overlay::lay_over,
     seed::name_of,
     state::{Agent, now_ns},
     store,
@@ -23,6 +24,8 @@ pub(super) fn word_of(flow: &Flow) -> &'static str {
         "cut"
     } else if flow.stands(standing::DENIED) {
         "denied"
+    } else if flow.stands(standing::TEMPORARY) {
+        "temporary"
     } else if flow.stands(standing::KEPT) {
         "kept"
     } else if flow.stands(standing::WOULD_DENY) {
@@ -43,6 +46,7 @@ impl Agent {
             rejudge(&entry.key, &mut entry.flow, &oracle, &generation);
         }
         // What both ends have closed waits only for stray segments.
+        flows.iter_mut().for_each(|entry| lay_over(entry, &oracle));
         flows.retain(|entry| !entry.flow.is_closed());
         Ok(flows)
     }

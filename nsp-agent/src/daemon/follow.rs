@@ -273,6 +273,7 @@ impl Agent {
     pub(super) async fn care(&mut self) {
         self.cares += 1;
         self.watch_policy();
+        self.tidy_overlay();
         if self.follows_listeners() {
             match sockets::listeners().await {
                 Ok(listeners) if listeners != self.listeners => {

@@ -28,6 +28,8 @@ impl Agent {
         let number = self.datapath.generation().unwrap_or(0) + 1;
         let flows = self.datapath.flows().map_err(|error| with_sources(&error))?;
         let mut host = self.oracle(0).into_host();
+        // What is blocked ends by that, not by this policy.
+        host.overlay.presence &= !nsp_common::overlay::presence::BLOCKS;
         host.flows = flows.iter().map(|entry| (entry.key, entry.flow)).collect();
         let mut oracle = Oracle::new(&compiled, number, host);
         let cut: Vec<Value> = flows

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use nsp_common::{
     address::Address,
     class::flags as class_flags,
-    decide::{Tables as _, resource_of},
+    decide::{Tables as _, Whose, allowed, resource_of},
     flow::{CUT, Flow, FlowKey, progress, standing},
     generation::association,
     net::protocol,
@@ -20,6 +20,7 @@ use nsp_common::{
 use super::{
     bind::Bindings,
     errors::DaemonError,
+    overlay,
     state::{Agent, now_ns},
 };
 use crate::{
@@ -119,6 +120,7 @@ impl Agent {
     /// nothing; those that came meanwhile; then the policy as it is.
     pub(super) async fn begin(&mut self) -> Result<(), DaemonError> {
         self.bindings = self.bind();
+        self.write_overlay();
         self.set_endpoints();
         self.restore_learned();
         let lenient = in_transition(&self.loaded.policy);
@@ -128,7 +130,8 @@ impl Agent {
             self.publish()?;
             return self.seed(enforces).await;
         }
-        let compiled = compile::compile(&lenient, &mut self.state.identities)?;
+        let temporary = overlay::names_of(&self.state.overlay);
+        let compiled = compile::compile_with(&lenient, &mut self.state.identities, &temporary)?;
         let Bindings { selectors, listeners, .. } = &self.bindings;
         self.datapath.publish(&compiled, selectors, listeners)?;
         self.seed(enforces).await?;
@@ -225,6 +228,9 @@ impl Agent {
         let now_ns = now_ns();
         // After a strict apply in this boot nobody knows any more which conversations it meant.
         let was_cut = self.state.identities.cut_before_ns(association) != 0;
+        // What lives by an entry of the overlay ends with it, also when the agent was started anew.
+        let whose = Whose { association, opener: live.opener, name: 0 };
+        let temporary = allowed(&key, whose, oracle);
         let mark = if self.state.cut.contains(&name_of(&key)) { CUT } else { 0 };
         let flow = Flow {
             opened_ns: if was_cut { 0 } else { now_ns },
@@ -232,7 +238,9 @@ impl Agent {
             ifindex,
             association,
             progress: progress::SEEDED | progress::ANSWERED | progress::REPLIED,
-            standing: standing::WOULD_DENY,
+            rule: temporary.rule,
+            name: temporary.name,
+            standing: if temporary.rule == 0 { standing::WOULD_DENY } else { standing::TEMPORARY },
             reason: Reason::NoRule as u8,
             opener: live.opener as u8 | mark,
             ..Flow::EMPTY

@@ -16,6 +16,7 @@ use super::{
     exec::Sessions,
     learn::{NamesHandle, start_names},
     notify::notify,
+    overlay,
     store::{self, State},
 };
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
     compile::{
         self, Compiled,
         oracle::{HostView, Oracle},
+        overlay::OverlayTables,
     },
     datapath::{
         Calls, Capacities, Datapath, Events,
@@ -70,6 +72,8 @@ pub(super) struct Agent {
     pub(super) tree: Option<Arc<Tree>>,
     pub(super) listeners: Vec<Listener>,
     pub(super) bindings: Bindings,
+    /// What the kernel has of `state.overlay`.
+    pub(super) overlay: OverlayTables,
     pub(super) resolvers: Resolvers,
     pub(super) names: NamesHandle,
     pub(super) dns: DnsState,
@@ -102,7 +106,9 @@ impl Agent {
             .collect::<Result<Vec<_>, _>>()?;
         let loaded = options.load(&options.policy)?;
         let mut state = store::load(&options.state_dir)?;
-        let compiled = compile::compile(&loaded.policy, &mut state.identities)?;
+        overlay::forget_over(&mut state.overlay);
+        let temporary = overlay::names_of(&state.overlay);
+        let compiled = compile::compile_with(&loaded.policy, &mut state.identities, &temporary)?;
         let datapath = Datapath::load(Capacities::for_sizes(&compiled.sizes))?;
         let links = links::read().await.map_err(DaemonError::Host)?;
         let routes = routes::read().await.map_err(DaemonError::Host)?;
@@ -126,6 +132,7 @@ impl Agent {
             tree: None,
             listeners: Vec::new(),
             bindings: Bindings::default(),
+            overlay: OverlayTables::default(),
             resolvers: Resolvers::default(),
             names,
             dns: DnsState::default(),
@@ -170,6 +177,7 @@ impl Agent {
             routes: routes::route_table(&self.routes, &self.groups),
             groups: self.groups.clone(),
             learned: Default::default(),
+            overlay: self.overlay.clone(),
             endpoints: self.endpoints().into_iter().collect(),
             sender,
             is_recursive: false,

@@ -55,6 +55,7 @@ impl Agent {
             "publicNetworkAccess": format!("{:?}", policy.perimeter.public_network_access),
             "resources": resources,
             "sessions": self.sessions_json(),
+            "overlay": self.list_overlay(),
             "interfaces": interfaces,
             "calls": match &self.calls {
                 Ok(_) => json!({"hooked": true}),

@@ -13,6 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::overlay::Stored;
 use crate::compile::identities::Identities;
 
 const FILE: &str = "state.json";
@@ -38,6 +39,9 @@ pub(super) struct State {
     /// The cgroups of sessions of `nsp exec`: an agent that is killed leaves them behind.
     #[serde(default)]
     pub(super) cgroups: BTreeSet<String>,
+    /// What is allowed or blocked for a time, until instants of this boot.
+    #[serde(default)]
+    pub(super) overlay: Vec<Stored>,
     /// Version of each profile's rules, and a fingerprint of the rules it is the version of.
     pub(super) profiles: BTreeMap<String, (u64, String)>,
 }
@@ -79,6 +83,7 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
             if state.boot != boot {
                 state.identities.forget_cuts();
                 state.cut.clear();
+                state.overlay.clear();
                 state.boot = boot;
             }
             Ok(state)

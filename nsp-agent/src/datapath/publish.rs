@@ -103,7 +103,7 @@ impl Tries {
     }
 }
 
-fn insert<K: Pod, V: Pod>(
+pub(super) fn insert<K: Pod, V: Pod>(
     trie: &mut LpmTrie<MapData, K, V>,
     key: &Key<K>,
     value: V,

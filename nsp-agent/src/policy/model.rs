@@ -54,6 +54,12 @@ impl Policy {
     pub fn profile_of(&self, resource: &Resource) -> &Profile {
         &self.profiles[&resource.profile]
     }
+
+    /// Whether an outbound rule lists this very name.
+    pub fn lists(&self, name: &Fqdn) -> bool {
+        let rules = self.profiles.values().flat_map(|profile| profile.outbound.values());
+        rules.flat_map(|rule| &rule.fqdns).any(|listed| listed == name)
+    }
 }
 
 /// The named boundary.

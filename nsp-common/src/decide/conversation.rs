@@ -1,6 +1,6 @@
 //! Step 4: a packet of a tracked conversation follows the conversation's verdict.
 
-use super::{Decision, FlowAction, IcmpBudget, Step, Tables, resource};
+use super::{Decision, FlowAction, IcmpBudget, Step, Tables, Whose, overlay, resource};
 use crate::{
     class,
     flow::{Flow, FlowKey, standing},
@@ -10,6 +10,7 @@ use crate::{
         icmp::{v4, v6},
         protocol,
     },
+    overlay::presence,
     packet::{Packet, flags},
     verdict::{AccessMode, Direction, Reason, TrafficClass, Verdict},
 };
@@ -21,6 +22,12 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
         let Some(head) = tables.fragment_head(packet) else { return Step::Undecided };
         let mut decision = standing_of(&head);
         decision.reason = Reason::Fragment;
+        if tables.overlay() & presence::BLOCKS != 0 && decision.verdict == Verdict::Pass {
+            let rule = tables.blocked(packet, Whose::tracked(&head));
+            if rule != 0 && decision.class == TrafficClass::Public {
+                overlay::block(&mut decision, rule);
+            }
+        }
         return Step::Decided(decision);
     }
     let is_error = packet.has(flags::ICMP_ERROR);
@@ -51,6 +58,9 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
             Step::Undecided
         };
     };
+    if (tables.overlay() != 0 || decision.temporary) && decision.verdict == Verdict::Pass {
+        tables.overlaid(packet, &mut decision);
+    }
     if is_error && decision.verdict == Verdict::Pass {
         if !tables.icmp_budget(IcmpBudget::Tracked) {
             return Step::Refused(Reason::IcmpRate, TrafficClass::Public);
@@ -145,20 +155,29 @@ pub fn rejudge<T: Tables>(
             flow.association = seat.association;
         }
     }
-    let was_kept = flow.stands(standing::KEPT);
-    let was_tolerated = flow.stands(standing::KEPT | standing::WOULD_DENY);
-    let was_alone = flow.reason == Reason::Unassociated as u8;
-    flow.standing = 0;
+    // One word for all of it, for the stack's sake.
+    let mut before = flow.standing & (standing::KEPT | standing::WOULD_DENY);
+    if flow.reason == Reason::Unassociated as u8 {
+        before |= standing::WOULD_DENY;
+    }
+    // What lives by the overlay keeps that, unless a rule allows it: its packets ask whether it is over.
+    flow.standing &= standing::TEMPORARY;
     if seat.mode as u8 == AccessMode::Enforced as u8 {
         flow.standing |= standing::ENFORCED;
     }
-    flow.rule = 0;
+    if !flow.stands(standing::TEMPORARY) {
+        flow.rule = 0;
+    }
     if seat.association == 0 {
         if generation.public_access == PublicAccess::Enabled as u8 {
             flow.reason = Reason::Unassociated as u8;
+            flow.standing &= !standing::TEMPORARY;
+            flow.rule = 0;
             return true;
         }
-        hold(flow, seat.mode, 0, true);
+        if !flow.stands(standing::TEMPORARY) {
+            hold(flow, seat.mode, 0, true);
+        }
         return true;
     }
     let class_number = tables.class_of(&key.remote, key.ip_family());
@@ -181,14 +200,19 @@ pub fn rejudge<T: Tables>(
     if number != 0 {
         flow.rule = tables.rule_identity(number);
         flow.reason = Reason::Rule as u8;
-        if was_kept && seat.mode as u8 == AccessMode::Enforced as u8 {
+        flow.standing &= !standing::TEMPORARY;
+        if before & standing::KEPT != 0 && seat.mode as u8 == AccessMode::Enforced as u8 {
             // The rule did not open it and shall not end it by going.
             flow.standing |= standing::KEPT;
         }
         return true;
     }
+    if flow.stands(standing::TEMPORARY) {
+        flow.reason = Reason::Rule as u8;
+        return true;
+    }
     let cut_before_ns = tables.association(flow.association).cut_before_ns;
-    hold(flow, seat.mode, cut_before_ns, was_tolerated || was_alone);
+    hold(flow, seat.mode, cut_before_ns, before != 0);
     true
 }
 
@@ -215,6 +239,8 @@ fn standing_of(flow: &Flow) -> Decision {
     let denied = flow.is_cut() || flow.stands(standing::DENIED);
     let reason = if flow.is_cut() {
         Reason::Cut
+    } else if denied && flow.stands(standing::TEMPORARY) {
+        Reason::Lapsed
     } else if denied {
         Reason::Revoked
     } else {
@@ -238,6 +264,7 @@ fn standing_of(flow: &Flow) -> Decision {
             AccessMode::Transition
         },
         would_deny: flow.stands(standing::WOULD_DENY),
+        temporary: flow.stands(standing::TEMPORARY),
         flow: FlowAction::None,
         // The flow remembers the resource that is gone, for the day it comes back; until then it is
         // nobody's.

@@ -1,6 +1,6 @@
 //! Steps 8 and 9: a public peer against the access rules of the resource's profile.
 
-use super::{Decision, FlowAction, Seat, Tables, resource};
+use super::{Decision, FlowAction, Seat, Tables, overlay, resource};
 use crate::{
     class::{self, RuleNumber},
     generation::{Generation, flags as generation_flags},
@@ -24,14 +24,19 @@ pub(super) fn judge<T: Tables>(
     if is_late_answer(packet) {
         return Decision::refuse(Reason::NoFlow, TrafficClass::Public, seat);
     }
-    if seat.association == 0 {
-        let mut decision = Decision::refuse(Reason::NoResource, TrafficClass::Public, seat);
-        decision.flow = opens(packet, &decision);
-        return decision;
-    }
-    let matched = matching(packet, tables, generation, seat, class_number);
+    let matched = if seat.association == 0 {
+        Match { rule: 0, name: 0 }
+    } else {
+        matching(packet, tables, generation, seat, class_number)
+    };
     let mut decision = if matched.rule == 0 {
-        Decision::refuse(Reason::NoRule, TrafficClass::Public, seat)
+        match overlay::allow(packet, seat, tables) {
+            Some(decision) => decision,
+            None if seat.association == 0 => {
+                Decision::refuse(Reason::NoResource, TrafficClass::Public, seat)
+            }
+            None => Decision::refuse(Reason::NoRule, TrafficClass::Public, seat),
+        }
     } else {
         let mut decision = Decision::pass(Reason::Rule, TrafficClass::Public, seat.opener);
         decision.association = seat.association;

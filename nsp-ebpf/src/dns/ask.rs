@@ -7,10 +7,10 @@ use nsp_common::{
     verdict::Lesson,
 };
 
-use super::{Buffer, copied, group, question, read, tell};
+use super::{Buffer, copied, group, nsp_read_message, question, tell};
 use crate::{
     maps,
-    tables::{Socket, resolving_bits},
+    tables::{Sender as _, Socket},
 };
 
 /// Remembers the question that begins `skip` bytes into what goes out. By TCP several may go together;
@@ -25,12 +25,12 @@ pub(crate) fn ask(hook: u32, skip: u32, source: &Buffer) -> u32 {
         return next;
     }
     reading.walk.begin(copied.length, 0);
-    read(hook);
+    nsp_read_message(hook);
     if !reading.walk.is_done() {
         return next;
     }
     let only_listed = maps::resolving(0) & resolving::ONLY_LISTED != 0;
-    let teaches = !only_listed || resolving_bits(&Socket(source.0)) & TEACHING != 0;
+    let teaches = !only_listed || Socket(source.0).resolving() & TEACHING != 0;
     let unit = if teaches { maps::unit(work.slot, reading) } else { None };
     reading.question = question(work, header.id);
     reading.asked = Asked {

@@ -9,7 +9,7 @@ use nsp_common::{
     verdict::Lesson,
 };
 
-use super::{SECOND, Source, announced, copied, group, question, read, tell};
+use super::{SECOND, Source, announced, copied, group, nsp_read_message, question, tell};
 use crate::{
     maps::{self, Reading, Work},
     teach::teach,
@@ -20,13 +20,11 @@ use crate::{
 #[inline(always)]
 pub(crate) fn hear<S: Source>(hook: u32, source: &S) -> bool {
     let Some(work) = maps::work(hook) else { return false };
-    if !work.packet.is_tcp() {
-        hear_one(hook, 0, source);
-        return false;
-    }
-    let Some(skip) = next_of_stream(work, source) else { return false };
+    let is_stream = work.packet.is_tcp();
+    let begins = if is_stream { next_of_stream(work, source) } else { Some(0) };
+    let Some(skip) = begins else { return false };
     hear_one(hook, skip, source);
-    true
+    is_stream
 }
 
 /// Where the next message of a stream begins in a segment, if it does; the one after it is expected
@@ -70,7 +68,7 @@ fn hear_one<S: Source>(hook: u32, skip: u32, source: &S) -> u32 {
     reading.asked = asked;
     let is_read = copied.is_whole && header.code == 0 && !header.is_truncated;
     reading.walk.begin(copied.length, if is_read { header.answers } else { 0 });
-    read(hook);
+    nsp_read_message(hook);
     if !reading.walk.is_done() && !reading.walk.is_too_much() {
         tell(work, Lesson::Malformed);
         return 0;
@@ -114,7 +112,7 @@ pub(crate) fn overhear<S: Source>(hook: u32, source: &S) -> u32 {
     }
     let is_read = copied.is_whole && !header.is_truncated;
     reading.walk.begin(copied.length, if is_read { header.answers } else { 0 });
-    read(hook);
+    nsp_read_message(hook);
     if !reading.walk.is_done() && !reading.walk.is_too_much() {
         tell(work, Lesson::Malformed);
         return 0;

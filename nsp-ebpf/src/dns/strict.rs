@@ -8,14 +8,15 @@ use nsp_common::{
     generation::{association, flags as generation_flags},
     link::{endpoint, resolving},
     net::protocol,
+    overlay::presence,
     packet::Packet,
 };
 
-use super::{PORT, Source, copied, read};
+use super::{PORT, Source, copied, nsp_read_message};
 use crate::{
     call::is_agent,
     maps::{self, Reading, Work},
-    tables::{Live, Sender, resolving_bits},
+    tables::{Live, Sender},
 };
 
 /// Whether the policy asks for it, and the packet may be a question.
@@ -32,7 +33,7 @@ pub(crate) fn is_refused<P: Sender, S: Source>(hook: u32, sender: P, source: &S)
     if !is_resolver(&work.packet) || is_agent(work.cookie) {
         return false;
     }
-    if resolving_bits(&sender) & (resolving::STUB | resolving::RECURSIVE) != 0 {
+    if sender.resolving() & (resolving::STUB | resolving::RECURSIVE) != 0 {
         return false;
     }
     let number = sender_of(&Live::of(sender, hook, work), &work.generation);
@@ -47,10 +48,10 @@ pub(crate) fn is_refused<P: Sender, S: Source>(hook: u32, sender: P, source: &S)
             return refuse(work, number, 0);
         };
         reading.walk.begin(copied.length, 0);
-        read(hook);
+        nsp_read_message(hook);
         let is_question = copied.is_whole && !copied.header.is_response;
         if is_question && copied.header.questions == 1 && reading.walk.is_done() {
-            if is_listed(work, reading, lane) {
+            if is_listed(work, reading, lane, entry.profile_identity) {
                 return false;
             }
             let hash = reading.walk.question_hash();
@@ -68,10 +69,16 @@ fn refuse(work: &mut Work, number: u16, name: u32) -> bool {
     true
 }
 
-/// Whether an outbound rule of the profile has the name.
+/// Whether an outbound rule of the profile has the name, or an entry of the live overlay.
 #[inline(always)]
-fn is_listed(work: &Work, reading: &mut Reading, lane: u32) -> bool {
+fn is_listed(work: &Work, reading: &mut Reading, lane: u32, profile: u16) -> bool {
     let Some(unit) = maps::unit(work.slot, reading) else { return false };
+    if work.overlay & presence::NAMES != 0
+        && let Some(overlay) = maps::temporary_of_name(unit.name)
+        && overlay.lets_out(profile, (work.now_ns / super::SECOND) as u32)
+    {
+        return true;
+    }
     let number = maps::name_class(work.slot, unit.name).unwrap_or(0);
     let Some(header) = maps::class(work.slot, number) else { return false };
     let cell = maps::cell(work.slot, header.cells.wrapping_add(lane));

@@ -28,6 +28,8 @@ pub(crate) struct Work {
     pub(crate) odd_epoch: u32,
     /// The slot of the generation.
     pub(crate) slot: u32,
+    /// What the live overlay has.
+    pub(crate) overlay: u32,
     /// The conversation to be judged anew, and what came of it; then on its way to the proven.
     pub(crate) entry: Proven,
     /// The cgroups of a sender that is only described.

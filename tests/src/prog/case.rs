@@ -117,6 +117,15 @@ impl Case<'_> {
         self
     }
 
+    /// The address of the story's family.
+    ///
+    /// # Panics
+    /// When the text is none.
+    pub fn family_address(&self, (v4, v6): (&str, &str)) -> IpAddr {
+        let text = if self.family == Family::V4 { v4 } else { v6 };
+        text.parse().expect("an address")
+    }
+
     /// The device leads to this network from now on.
     pub fn by(&mut self, network: Network) -> &mut Self {
         self.lab.by_network(network);

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use nsp_agent::{
-    compile::identities::Identities,
+    compile::{
+        identities::Identities,
+        overlay::{Entry, OverlayTables},
+    },
     datapath::{Capacities, Counters, Datapath, Drained, Events},
 };
 use nsp_common::{
@@ -93,6 +96,7 @@ impl Lab {
         self.by_network(Network::Public);
         self.datapath.set_endpoints(&[]).expect("nothing to write");
         self.forget_names();
+        self.overlay(&[]);
         self.clear();
     }
 
@@ -104,6 +108,15 @@ impl Lab {
             self.identities = Identities::default();
             self.apply(text);
         }
+    }
+
+    /// Makes these the entries of the live overlay.
+    ///
+    /// # Panics
+    /// When there are too many, or the kernel refuses them.
+    pub fn overlay(&mut self, entries: &[Entry]) {
+        let tables = OverlayTables::of(entries, self.identities.names()).expect("they fit");
+        self.datapath.set_overlay(&tables).expect("the kernel takes them");
     }
 
     /// Forgets every learned address.

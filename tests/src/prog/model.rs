@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ipnet::IpNet;
-use nsp_agent::compile::Compiled;
+use nsp_agent::compile::{Compiled, overlay::OverlayTables};
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber, port_index},
@@ -16,6 +16,7 @@ use nsp_common::{
     flow_key::FlowKey,
     generation::{Association, Generation},
     learned::Learned,
+    overlay::Overlay,
     packet::{Packet, flags},
     selector::Selector,
     verdict::{TrafficClass, Verdict},
@@ -39,6 +40,8 @@ pub struct Model<'a> {
     pub endpoints: HashMap<Address, u32>,
     /// Names of addresses.
     pub learned: HashMap<Address, Learned>,
+    /// What is allowed or blocked for a time.
+    pub overlay: OverlayTables,
     /// Selectors, their slot left zero.
     pub selectors: HashMap<Selector, u16>,
     /// The sender's cgroups by level; the first place is unused.
@@ -60,6 +63,7 @@ impl<'a> Model<'a> {
             groups: BTreeMap::new(),
             endpoints: HashMap::new(),
             learned: HashMap::new(),
+            overlay: OverlayTables::default(),
             selectors: HashMap::new(),
             cgroups: [0; 8],
             flows: HashMap::new(),
@@ -106,9 +110,17 @@ fn datagram(packet: &Packet) -> Datagram {
 }
 
 fn longest<T: Copy>(prefixes: &[(IpNet, T)], address: &Address, family: Family) -> Option<T> {
+    longest_of(prefixes.iter().map(|(prefix, value)| (prefix, value)), address, family).copied()
+}
+
+fn longest_of<'a, T>(
+    prefixes: impl Iterator<Item = (&'a IpNet, &'a T)>,
+    address: &Address,
+    family: Family,
+) -> Option<&'a T> {
     let address = address.to_ip(family);
-    let covering = prefixes.iter().filter(|(prefix, _)| prefix.contains(&address));
-    covering.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, value)| *value)
+    let covering = prefixes.filter(|(prefix, _)| prefix.contains(&address));
+    covering.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, value)| value)
 }
 
 impl Tables for Model<'_> {
@@ -223,6 +235,18 @@ impl Tables for Model<'_> {
 
     fn name_class(&self, name: u32) -> u32 {
         self.compiled.names.get(name as usize).copied().unwrap_or(0)
+    }
+
+    fn overlay(&self) -> u32 {
+        self.overlay.presence
+    }
+
+    fn temporary(&self, address: &Address, family: Family) -> Option<&Overlay> {
+        longest_of(self.overlay.prefixes.iter(), address, family)
+    }
+
+    fn temporary_of_name(&self, name: u32) -> Option<&Overlay> {
+        self.overlay.names.get(&name)
     }
 
     fn endpoint(&self, address: &Address) -> u32 {

@@ -29,6 +29,7 @@ mod names_in_time;
 mod names_outside;
 mod names_pieces;
 mod outbound;
+mod overlay;
 mod perimeter;
 mod seen;
 mod service;

@@ -28,7 +28,7 @@ const POLICY: &str = r#"
 "#;
 
 /// A DNS server that knows one name, the office's, and one that no rule lists, the stranger's.
-struct Dns {
+pub(crate) struct Dns {
     _server: Process,
     directory: tempfile::TempDir,
 }
@@ -38,7 +38,7 @@ impl Dns {
     ///
     /// # Panics
     /// Without dnsmasq: a test of names that does not run must not look like one that passed.
-    fn at(world: &World, party: Party) -> Self {
+    pub(crate) fn at(world: &World, party: Party) -> Self {
         let directory = tempfile::tempdir().expect("the temporary directory is writable");
         let names = [("vault.example.com", Party::Office), ("other.example.com", Party::Stranger)];
         let records = names
@@ -65,7 +65,8 @@ impl Dns {
         self.directory.path().join(name)
     }
 
-    fn agent(&self, world: &World) -> Agent {
+    /// An agent for the policy of these tests, which asks this server.
+    pub(crate) fn agent(&self, world: &World) -> Agent {
         Agent::builder(world.server())
             .interfaces(&["up0", "priv0"])
             .policy(POLICY)

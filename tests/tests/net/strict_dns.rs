@@ -112,4 +112,11 @@ fn questions_about_names_of_no_rule_do_not_leave() {
         );
     }
     assert_eq!(seen::packets(&agent, "strict DNS", "Outbound", "deny"), 8);
+    // What is allowed for a time may be asked for, and as long.
+    let office = SocketAddr::new(Party::Office.v4().into(), 53);
+    agent.nsp_ok(&["allow", "data.evil.test", "--ports", "443/tcp", "--for", "1h"]);
+    answers(&world, office, "data.evil.test");
+    assert_eq!(ask(&world, office, "more.evil.test"), denied);
+    agent.nsp_ok(&["allow", "data.evil.test", "--remove"]);
+    assert_eq!(ask(&world, office, "data.evil.test"), denied);
 }

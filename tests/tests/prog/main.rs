@@ -22,6 +22,7 @@ mod names_many;
 mod names_tcp;
 mod options;
 mod outbound;
+mod overlay;
 mod parity;
 mod platform;
 mod protocols;
