@@ -174,15 +174,15 @@ fn call(context: *mut bpf_sock_addr, work: &mut Work) -> i32 {
         packet.key.remote_port = u16::from_be((*context).user_port as u16);
         packet.key.protocol = (*context).protocol as u8;
     }
-    if !opens(packet.key.protocol, packet.key.local_port) {
+    // The C library connects UDP sockets to sort addresses, and sends nothing. Who does send is told so
+    // then (`send.rs`).
+    if packet.key.protocol != protocol::TCP {
         return GRANTED;
     }
     packet.direction = Direction::Outbound as u8;
     packet.flags = flags::ADDRESSED | flags::KEYED | flags::PORTS | flags::CALL;
     packet.hop_limit = 64;
-    if packet.key.protocol == protocol::TCP {
-        packet.tcp_flags = tcp::SYN;
-    }
+    packet.tcp_flags = tcp::SYN;
     let mut is_unjudged = false;
     if nsp_strict_call(Hook::Call as u32) == 0 {
         if nsp_stays_here(Hook::Call as u32) != 0 {
@@ -190,11 +190,6 @@ fn call(context: *mut bpf_sock_addr, work: &mut Work) -> i32 {
         }
         judge::call(Hook::Call);
         is_unjudged = nsp_leads_nowhere(Hook::Call as u32) != 0;
-        // The C library connects UDP sockets to sort addresses, and sends nothing. Whoever sends is told
-        // so then (`send.rs`); a summary by process should not name who did not.
-        if work.packet.key.protocol == protocol::UDP && is_alone(work) {
-            return GRANTED;
-        }
     }
     answer(Hook::Call, work, is_unjudged)
 }
@@ -242,17 +237,6 @@ pub(crate) fn fails_at_once(work: &Work) -> bool {
 /// How long the agent may take to ask for a name itself.
 const LEARNING_NS: u64 = 3_000_000_000;
 
-/// Whether a call can only open a conversation. A UDP socket that has its port may be a service's that
-/// answers whoever asked it (ADR 0010).
-#[inline(always)]
-fn opens(protocol: u8, local_port: u16) -> bool {
-    match protocol {
-        protocol::TCP => true,
-        protocol::UDP => local_port == 0,
-        _ => false,
-    }
-}
-
 /// Whether the call is to this host. By itself for its stack's sake, as in `judge.rs`.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -272,9 +256,6 @@ pub(crate) extern "C" fn nsp_stays_here(hook: u32) -> u32 {
 #[inline(never)]
 pub(crate) extern "C" fn nsp_strict_call(hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
-    if work.packet.key.protocol != protocol::TCP {
-        return 0;
-    }
     observe(work);
     u32::from(dns::is_strict(work) && dns::is_refused(hook, CurrentTask, &NoMessage))
 }

@@ -5,6 +5,7 @@ use super::{Decision, FlowAction, Seat, Tables};
 use crate::{
     flow::{Flow, standing},
     flow_key::FlowKey,
+    generation::association,
     overlay::{Subject, presence},
     packet::{Packet, flags},
     verdict::{AccessMode, Direction, Reason, TrafficClass, Verdict},
@@ -163,6 +164,10 @@ pub(super) const fn block(decision: &mut Decision, rule: u32) {
 #[inline(always)]
 pub(super) fn allow<T: Tables>(packet: &Packet, seat: &Seat, tables: &T) -> Option<Decision> {
     if tables.overlay() & presence::ALLOWS == 0 || seat.left_alone {
+        return None;
+    }
+    // What is opened for the host is not opened for who has a perimeter of its own.
+    if tables.association(seat.association).has(association::ALONE) {
         return None;
     }
     let Allowed { rule, name } = tables.allowed(packet, Whose::seated(seat));

@@ -13,7 +13,6 @@ use nsp_tests::{
     packet::{BOTH, Family, Party},
     sockets::{Outcome, tcp_connect},
 };
-use rustix::net::{self, AddressFamily, SocketType};
 use serde_json::json;
 
 use crate::{cgroup::Cgroup, seen, service};
@@ -94,25 +93,26 @@ fn denied_call_fails_at_once_and_allowed_ones_go_through() {
     assert_eq!(seen::packets(&agent, "no rule", "Outbound", "deny"), 3, "and none of them left");
 }
 
-/// A UDP socket without a port of its own, connected as a resolver's is.
-fn connect_udp(world: &World, to: SocketAddr) -> Result<(), ErrorKind> {
-    let domain = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+/// What a UDP socket that is connected, as a resolver's is, meets when it sends.
+fn send_connected(world: &World, to: SocketAddr) -> Result<usize, ErrorKind> {
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     world.server().enter(|| {
-        let socket = net::socket(domain, SocketType::DGRAM, None).expect("a socket");
-        net::connect(socket, &to).map_err(rustix::io::Errno::kind)
+        let socket = UdpSocket::bind(any).expect("a port");
+        socket.connect(to).expect("that says nothing yet");
+        socket.send(b"hello").map_err(|error| error.kind())
     })
 }
 
 #[test]
-fn denied_udp_connect_fails_at_once_too() {
+fn denied_datagram_of_a_connected_socket_fails_at_once() {
     let world = world();
     let agent = start(&world, &policy("host = true"));
     for family in BOTH {
-        let connect =
-            |party: Party| connect_udp(&world, SocketAddr::new(party.address(family), HTTPS));
-        assert_eq!(connect(Party::Stranger), Err(ErrorKind::PermissionDenied));
-        assert_eq!(connect(Party::Office), Ok(()));
-        assert_eq!(connect(Party::Private), Ok(()));
+        let send =
+            |party: Party| send_connected(&world, SocketAddr::new(party.address(family), HTTPS));
+        assert_eq!(send(Party::Stranger), Err(ErrorKind::PermissionDenied));
+        assert_eq!(send(Party::Office), Ok(5));
+        assert_eq!(send(Party::Private), Ok(5));
     }
     assert_eq!(seen::packets(&agent, "no rule", "Outbound", "deny"), 2);
 }

@@ -55,6 +55,29 @@ fn user_of_the_sockets_group_shuts_itself_in_and_others_do_not() {
     assert!(stage.nothing_is_left());
 }
 
+/// What an operator opens for the host for a time is not opened for a command that was shut in.
+#[test]
+fn what_is_allowed_for_a_time_is_not_for_a_session_and_what_is_blocked_is() {
+    let stage = Stage::new(With::Agent);
+    let _stranger = service::tcp(stage.host(Party::Stranger), HTTP);
+    let stranger = Party::Stranger.v4().to_string();
+    let agent = stage.agent.borrow();
+    let agent = agent.as_ref().expect("it runs");
+    agent.nsp_ok(&["allow", &stranger, "--outbound", "--for", "1h"]);
+    let script = stage
+        .script(&format!("probe -4 {ALLOWED} {HTTP} allowed; probe {stranger} {HTTP} stranger\n"));
+    let run = || {
+        let server = stage.host(Party::Server);
+        stage.start(server, &[], &["--allow", ALLOWED], &script).finish()
+    };
+    let ran = run();
+    assert_eq!(stage.attempt("allowed").errno, 0, "{ran}");
+    assert_eq!(stage.attempt("stranger").errno, 1, "{ran}");
+    agent.nsp_ok(&["block", ALLOWED, "--for", "1h"]);
+    let ran = run();
+    assert_eq!(stage.attempt("allowed").errno, 1, "{ran}");
+}
+
 #[test]
 fn user_without_an_agent_is_told_what_to_do() {
     let stage = Stage::new(With::Nothing);
