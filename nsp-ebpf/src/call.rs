@@ -32,7 +32,8 @@ use crate::{
     dns::{self, NoMessage},
     judge,
     maps::{self, Hook, Work},
-    tables::{Caller as CurrentTask, observe},
+    sender::Caller as CurrentTask,
+    tables::observe,
 };
 
 /// The network namespace that the agent guards: cgroups know no namespaces, and every process of the

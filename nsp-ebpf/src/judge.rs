@@ -22,10 +22,8 @@ use crate::{
     flow,
     maps::{self, Hook},
     report,
-    tables::{
-        Caller, Described, Live, NoSender, Sender, Socket, nearest_association, observe,
-        resolving_bits,
-    },
+    sender::{Caller, Described, NoSender, Sender, Socket, nearest_association, resolving_bits},
+    tables::{Live, observe},
 };
 
 /// What [`nsp_settle`] answers: [`Step`] without its fields, which lie in the work place's decision.

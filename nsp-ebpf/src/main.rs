@@ -22,6 +22,7 @@ mod order;
 mod packet;
 mod report;
 mod send;
+mod sender;
 mod tables;
 mod tc;
 mod teach;

@@ -24,7 +24,8 @@ use crate::{
     judge,
     maps::{self, Hook},
     packet::Linear,
-    tables::{Sender as _, Socket, observe},
+    sender::{Sender as _, Socket},
+    tables::observe,
 };
 
 const GRANTED: i32 = 1;

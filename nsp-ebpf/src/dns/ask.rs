@@ -10,7 +10,7 @@ use nsp_common::{
 use super::{Buffer, copied, group, nsp_read_message, question, tell};
 use crate::{
     maps,
-    tables::{Sender as _, Socket},
+    sender::{Sender as _, Socket},
 };
 
 /// Remembers the question that begins `skip` bytes into what goes out. By TCP several may go together;

@@ -16,7 +16,8 @@ use super::{PORT, Source, copied, nsp_read_message};
 use crate::{
     call::is_agent,
     maps::{self, Reading, Work},
-    tables::{Live, Sender},
+    sender::Sender,
+    tables::Live,
 };
 
 /// Whether the policy asks for it, and the packet may be a question.
