@@ -147,6 +147,8 @@ pub struct Record {
     pub pid: u32,
     /// Its name, zeros behind it.
     pub comm: [u8; 16],
+    /// Its cgroup, by id.
+    pub cgroup: u64,
 }
 
 /// What goes over the ring buffer: the first packet of each kind.
@@ -165,7 +167,7 @@ pub struct Event {
 
 crate::shared!(Counter, 16);
 crate::shared!(RecordKey, 64);
-crate::shared!(Record, 72);
+crate::shared!(Record, 80);
 crate::shared!(Event, 80);
 
 impl RecordKey {

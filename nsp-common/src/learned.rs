@@ -161,8 +161,12 @@ pub struct Wanted {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Caller {
+    /// Its cgroup, by id.
+    pub cgroup: u64,
     /// The process.
     pub pid: u32,
+    /// Zero.
+    pub _pad: u32,
     /// Its name, zeros behind it.
     pub comm: [u8; 16],
 }
@@ -206,7 +210,7 @@ crate::shared!(QuestionKey, 44);
 crate::shared!(Asked, 32);
 crate::shared!(Naming, 268);
 crate::shared!(Wanted, 272);
-crate::shared!(Caller, 20);
+crate::shared!(Caller, 32);
 crate::shared!(AskerPlace, 16);
 crate::shared!(RingKey, 8);
 crate::shared!(RingEntry, 20);

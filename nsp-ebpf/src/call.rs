@@ -10,7 +10,7 @@ use aya_ebpf::{
     bindings::bpf_sock_addr,
     helpers::{
         bpf_get_current_comm, bpf_get_current_pid_tgid,
-        generated::{bpf_get_netns_cookie, bpf_get_socket_cookie},
+        generated::{bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie},
     },
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
@@ -155,7 +155,9 @@ fn note_caller(context: *mut bpf_sock_addr) -> Option<u64> {
     // A datagram of the same process is no news.
     if maps::caller(cookie).is_none_or(|known| known.pid != pid) {
         let comm = bpf_get_current_comm().unwrap_or([0; 16]);
-        maps::set_caller(cookie, &Caller { pid, comm });
+        // SAFETY: a helper without arguments.
+        let cgroup = unsafe { bpf_get_current_cgroup_id() };
+        maps::set_caller(cookie, &Caller { cgroup, pid, _pad: 0, comm });
     }
     Some(cookie)
 }

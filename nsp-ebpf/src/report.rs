@@ -53,7 +53,7 @@ fn record(work: &mut Work, category: Category) {
     first.opener_port = addition.opener_port;
     let caller = if *cookie == 0 { None } else { maps::caller(*cookie) };
     let caller = caller.unwrap_or_default();
-    (first.pid, first.comm) = (caller.pid, caller.comm);
+    (first.pid, first.comm, first.cgroup) = (caller.pid, caller.comm, caller.cgroup);
     match maps::put_record(odd, Grain::Address, &event.key, first) {
         Ok(()) => {
             event.opener_port = addition.opener_port;

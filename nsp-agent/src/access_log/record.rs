@@ -85,7 +85,7 @@ pub struct AccessRecord {
     pub access_mode: String,
     /// The device.
     pub interface: Option<String>,
-    /// The resource's systemd unit.
+    /// The systemd unit: the sender's own, where its process is known, or the resource's.
     pub unit: Option<String>,
     /// The process whose call was refused at once; of several the first.
     #[serde(default)]
@@ -134,6 +134,7 @@ impl AccessRecord {
             _pad: _,
             pid,
             comm,
+            cgroup: _,
         } = *record;
         let outbound = bits & flags::OUTBOUND != 0;
         let denied = bits & flags::DENIED != 0;

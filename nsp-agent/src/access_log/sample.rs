@@ -86,6 +86,7 @@ pub(super) fn sums() -> Record {
         _pad: 0,
         pid: 0,
         comm: [0; 16],
+        cgroup: 0,
     }
 }
 

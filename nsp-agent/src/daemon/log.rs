@@ -1,7 +1,10 @@
 //! From the kernel's records to the access log.
 
 use super::{exec, state::Agent};
-use crate::access_log::{clock::Clock, record::AccessRecord};
+use crate::{
+    access_log::{clock::Clock, record::AccessRecord},
+    host::cgroups,
+};
 
 impl Agent {
     /// Writes the access records gathered so far.
@@ -20,8 +23,11 @@ impl Agent {
             .iter()
             .map(|(key, record)| {
                 let naming = self.naming_of_record(key);
-                let said = AccessRecord::of(key, record, &self.catalogue, &clock)
+                let mut said = AccessRecord::of(key, record, &self.catalogue, &clock)
                     .with_asked_name(key, naming.as_ref());
+                if let Some(unit) = self.unit_of_cgroup(record.cgroup) {
+                    said.unit = Some(unit);
+                }
                 exec::add_to(&mut sessions, key, record, &said);
                 said
             })
@@ -30,6 +36,12 @@ impl Agent {
         self.sessions = sessions;
         records.sort_by_key(|record| record.time_generated);
         self.writer.write(records);
+    }
+
+    /// The unit that a cgroup belongs to, as long as it is there.
+    fn unit_of_cgroup(&self, cgroup: u64) -> Option<String> {
+        let path = self.tree()?.path_of(cgroup)?;
+        cgroups::unit_of(path).map(str::to_owned)
     }
 
     /// The last records are written; dropping the rest detaches.

@@ -15,7 +15,10 @@ use nsp_tests::{
 };
 use serde_json::json;
 
-use crate::{cgroup::Cgroup, seen, service};
+use crate::{
+    cgroup::{Cgroup, Transport},
+    seen, service,
+};
 
 const HTTPS: u16 = 443;
 /// What a refusal may take, on a machine that is busy with other tests too.
@@ -234,6 +237,29 @@ fn log_names_the_process_of_a_unit_and_others_are_let_alone() {
     );
     assert!(record["Pid"].as_u64().is_some_and(|pid| pid > 1), "{record:#}");
     assert_eq!(call(&world, to).0, Outcome::Connected, "who is not of the unit");
+}
+
+/// A host-wide resource has no unit of its own; its processes have.
+#[test]
+fn log_names_the_process_and_the_unit_of_what_is_allowed_too() {
+    let world = world();
+    let _office = service::tcp(world.host(Party::Office), HTTPS);
+    let unit = Cgroup::new("reports.service");
+    let agent = start(&world, &policy("host = true"));
+    for family in BOTH {
+        let to = SocketAddr::new(Party::Office.address(family), HTTPS);
+        assert!(unit.reaches(world.server(), Transport::Tcp, to));
+        let record = seen::record(
+            &agent,
+            &json!({
+                "ResultAction": "Approved",
+                "DestinationIpAddress": to.ip(),
+                "Unit": unit.name().trim_start_matches('/'),
+                "Comm": "bash",
+            }),
+        );
+        assert!(record["Pid"].as_u64().is_some_and(|pid| pid > 1), "{record:#}");
+    }
 }
 
 #[test]
