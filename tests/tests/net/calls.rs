@@ -21,8 +21,8 @@ use crate::{
 };
 
 const HTTPS: u16 = 443;
-/// What a refusal may take, on a machine that is busy with other tests too.
-const AT_ONCE: Duration = Duration::from_millis(100);
+/// What a refusal may take at best of ten, on a machine that is busy with other tests too.
+const AT_ONCE: Duration = Duration::from_millis(10);
 
 fn policy(resource: &str) -> String {
     format!(
@@ -65,9 +65,11 @@ fn denied_call_fails_at_once_and_allowed_ones_go_through() {
     let agent = start(&world, &policy("host = true"));
     for family in BOTH {
         let to = |party: Party| SocketAddr::new(party.address(family), HTTPS);
-        let (met, took) = call(&world, to(Party::Stranger));
-        assert_eq!(met, Outcome::PermissionDenied);
-        assert!(took < AT_ONCE, "{took:?}");
+        let calls: Vec<_> = (0..10).map(|_| call(&world, to(Party::Stranger))).collect();
+        assert!(calls.iter().all(|(met, _)| *met == Outcome::PermissionDenied), "{calls:?}");
+        let took = calls.iter().map(|(_, took)| *took).min().expect("ten of them");
+        println!("refused in {took:?}");
+        assert!(took < AT_ONCE, "{calls:?}");
         assert_eq!(call(&world, to(Party::Office)).0, Outcome::Connected);
         assert_eq!(call(&world, to(Party::Private)).0, Outcome::Connected);
         let own = SocketAddr::new(Party::Server.address(family), 8080);
@@ -78,8 +80,8 @@ fn denied_call_fails_at_once_and_allowed_ones_go_through() {
                 "Category": "NspPublicOutboundPerimeterRulesDenied",
                 "DestinationIpAddress": Party::Stranger.address(family),
                 "DestinationPort": HTTPS,
-                "Count": 1,
-                "Packets": 1,
+                "Count": 10,
+                "Packets": 10,
                 "Pid": std::process::id(),
             }),
         );
@@ -93,7 +95,7 @@ fn denied_call_fails_at_once_and_allowed_ones_go_through() {
         HTTPS,
     );
     assert_eq!(call(&world, mapped).0, Outcome::PermissionDenied);
-    assert_eq!(seen::packets(&agent, "no rule", "Outbound", "deny"), 3, "and none of them left");
+    assert_eq!(seen::packets(&agent, "no rule", "Outbound", "deny"), 21, "and none of them left");
 }
 
 /// What a UDP socket that is connected, as a resolver's is, meets when it sends.

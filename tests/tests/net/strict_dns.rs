@@ -107,6 +107,7 @@ fn questions_about_names_of_no_rule_do_not_leave() {
                 "Category": "NspPublicOutboundPerimeterRulesDenied",
                 "DestinationIpAddress": address,
                 "Reason": "strict DNS",
+                "DestinationFqdn": "data.evil.test",
                 "Pid": std::process::id(),
             }),
         );
