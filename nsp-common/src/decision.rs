@@ -61,6 +61,13 @@ impl Decision {
         }
     }
 
+    /// What a perimeter of its own does not let out: no rule of the association was asked, for the packet is
+    /// of somebody else's conversation.
+    #[inline(always)]
+    pub const fn outside(association: u16) -> Self {
+        Self { reason: Reason::NoRule, ..Self::strict_dns(association, 0) }
+    }
+
     /// A question that strict DNS does not let out. `name` stands for what was asked.
     #[inline(always)]
     pub const fn strict_dns(association: u16, name: u32) -> Self {

@@ -29,7 +29,7 @@ pub mod endpoint {
 pub mod resolving {
     /// Nobody else's questions teach. Under the id zero; the others are listed.
     pub const ONLY_LISTED: u32 = 1 << 0;
-    /// A stub resolver, or the agent: its questions teach, whatever name they are about.
+    /// A stub resolver: its questions teach, whatever name they are about.
     pub const STUB: u32 = 1 << 1;
     /// A recursive resolver: may ask anybody at port 53.
     pub const RECURSIVE: u32 = 1 << 2;

@@ -49,12 +49,12 @@ const GRANTED: i32 = 1;
 
 #[cgroup_sock_addr(connect4)]
 fn nsp_connect4(context: SockAddrContext) -> i32 {
-    alone(Hook::Call, || call_v4(context.sock_addr))
+    alone(Hook::Call, || call_v4(context.sock_addr), || judge::nsp_is_alone_caller() != 0)
 }
 
 #[cgroup_sock_addr(connect6)]
 fn nsp_connect6(context: SockAddrContext) -> i32 {
-    alone(Hook::Call, || call_v6(context.sock_addr))
+    alone(Hook::Call, || call_v6(context.sock_addr), || judge::nsp_is_alone_caller() != 0)
 }
 
 /// Notes who sends by a socket that is not connected. Nothing is refused here (ADR 0010).
@@ -72,15 +72,26 @@ fn nsp_sendmsg6(context: SockAddrContext) -> i32 {
 
 /// Judges one call at a time on each processor. Packets are judged where nobody comes between; a call
 /// is made by a task, which another one may preempt, and both would have the same work place. Who
-/// finds another at it leaves the call to TC: at worst, both do.
+/// finds another at it leaves the call to TC; but who has a perimeter of its own is refused, for TC is not
+/// everywhere that this hook is.
 #[inline(always)]
-pub(crate) fn alone(hook: Hook, judge: impl FnOnce() -> i32) -> i32 {
+pub(crate) fn alone(
+    hook: Hook,
+    judge: impl FnOnce() -> i32,
+    is_held_alone: impl FnOnce() -> bool,
+) -> i32 {
     let Some(callers) = maps::callers(hook) else { return GRANTED };
     // SAFETY: an aligned word of a map value, not null, and this processor's: a program does not
     // migrate. Only programs of these hooks change it, by whole additions.
     unsafe {
         add_word(callers, 1);
-        let answer = if callers.read_volatile() == 1 { judge() } else { GRANTED };
+        let answer = if callers.read_volatile() == 1 {
+            judge()
+        } else if is_held_alone() {
+            REFUSED
+        } else {
+            GRANTED
+        };
         add_word(callers, u64::MAX);
         answer
     }
@@ -234,7 +245,9 @@ pub(crate) fn fails_at_once(work: &Work) -> bool {
         maps::association(work.slot, work.decision.association).has(association::DENIED_SILENTLY);
     let is_learning = matches!(work.decision.reason, Reason::NoRule)
         && work.now_ns.saturating_sub(maps::wanted_at()) < LEARNING_NS;
-    matches!(work.decision.verdict, Verdict::Drop) && !silently && !is_learning
+    // Of a question to a resolver on this host TC sees nothing: its silence would be an answer.
+    let is_told = !silently || matches!(work.decision.reason, Reason::StrictDns);
+    matches!(work.decision.verdict, Verdict::Drop) && is_told && !is_learning
 }
 
 /// How long the agent may take to ask for a name itself.

@@ -3,18 +3,20 @@
 //!
 //! A program's parser, the decision and the report each have tens of ways through. In one piece the
 //! verifier would walk their product, beyond its million instructions; functions with global linkage
-//! (kernel 5.6) are checked once each, and their stacks share the 512 bytes only with their callers'. They share the hook's work place and nothing else. Each looks
-//! it up by itself: the verifier of 6.1 takes no key of a map from memory that comes as an argument.
+//! (kernel 5.6) are checked once each, and their stacks share the 512 bytes only with their callers'.
+//! They share the hook's work place and nothing else. Each looks it up by itself: the verifier of 6.1 takes no key of a map from memory that comes as an argument.
 
-use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_coarse_ns};
 use nsp_common::{
     decide::{
-        LAPSED, Step, Whose, allowed, blocked, follow, key_of, lapse, overlaid, rejudge, settle,
-        settle_by, weigh,
+        Decision, LAPSED, Step, Whose, allowed, blocked, follow, key_of, lapse, overlaid, rejudge,
+        settle, settle_by, weigh,
     },
     flow::standing,
+    generation::{Current, association, flags as generation_flags},
+    net::protocol,
     packet::flags as packet_flags,
-    verdict::{Direction, Verdict},
+    verdict::{Direction, Reason, TrafficClass, Verdict},
 };
 
 use crate::{
@@ -234,6 +236,58 @@ pub(crate) fn outbound_only(skb: *mut __sk_buff, hook: Hook) {
     if answer != step::DECIDED {
         nsp_weigh_outbound(skb, hook as u32, answer);
     }
+    nsp_hold_alone(skb, hook as u32);
+}
+
+/// Who has a perimeter of its own sends nothing by a conversation, or from a port, of somebody else's.
+/// What a listener answers by TCP is the host's to judge.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_hold_alone(skb: *mut __sk_buff, hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    if !work.generation.has(generation_flags::ALONE)
+        || work.packet.key.protocol == protocol::TCP
+        || !matches!(work.decision.verdict, Verdict::Pass)
+        || !matches!(work.decision.class, TrafficClass::Public | TrafficClass::Private)
+    {
+        return 0;
+    }
+    let number = nsp_association_socket(skb, work.slot) as u16;
+    let entry = maps::association(work.slot, number);
+    if number != work.decision.association
+        && entry.has(association::ALONE | association::ENFORCED_OUTBOUND)
+    {
+        work.decision = Decision::outside(number);
+    }
+    0
+}
+
+/// The association of a socket's cgroup if it has a perimeter of its own, or zero. Nothing is needed for the
+/// answer but the socket: it is asked for where there is no work place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_is_alone_socket(skb: *mut __sk_buff) -> u32 {
+    is_alone(|slot| nsp_association_socket(skb, slot))
+}
+
+/// The same of the process that calls.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_is_alone_caller() -> u32 {
+    is_alone(|slot| nsp_association_caller(slot))
+}
+
+#[inline(always)]
+fn is_alone(association_in: impl FnOnce(u32) -> u32) -> u32 {
+    let Some(control) = maps::control() else { return 0 };
+    // SAFETY: a helper without arguments.
+    let slot = Current(control.current).slot(unsafe { bpf_ktime_get_coarse_ns() });
+    if !maps::generation(slot).has(generation_flags::ALONE) {
+        return 0;
+    }
+    let number = association_in(slot);
+    let entry = maps::association(slot, number as u16);
+    if entry.has(association::ALONE | association::ENFORCED_OUTBOUND) { number } else { 0 }
 }
 
 /// The association of a socket's cgroup in a slot, or zero.
@@ -283,7 +337,10 @@ pub(crate) extern "C" fn nsp_resolving_described(hook: u32) -> u32 {
 #[inline(never)]
 pub(crate) extern "C" fn nsp_strict_skb(skb: *mut __sk_buff) -> u32 {
     let hook = Hook::Egress as u32;
-    let is_strict = maps::work(hook).is_some_and(|work| dns::is_strict(work));
+    // What a host that routes lets through is nobody's question here.
+    let is_strict = maps::work(hook).is_some_and(|work| {
+        dns::is_strict(work) && !matches!(work.decision.reason, Reason::Forwarded)
+    });
     u32::from(is_strict && dns::is_refused(hook, Socket(skb), &Buffer(skb)))
 }
 

@@ -28,7 +28,11 @@ use crate::{
     tables::observe,
 };
 
+const REFUSED: i32 = 0;
 const GRANTED: i32 = 1;
+
+/// Every network namespace's own (`LOOPBACK_IFINDEX`).
+const LOOPBACK: u32 = 1;
 
 /// Where the protocol is in the header of IPv4, and the next header in that of IPv6.
 const PROTOCOL_V4: u32 = 9;
@@ -42,25 +46,43 @@ fn nsp_send(context: SkBuffContext) -> i32 {
     let skb = context.skb.skb;
     // SAFETY: the context is the kernel's own.
     let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
-    // Sockets whose calls were seen are of the guarded network namespace.
-    if !is_udp(skb) || maps::caller(cookie).is_none() {
-        return GRANTED;
+    match protocol(skb) {
+        // Judged when it was connected (`call.rs`).
+        protocol::TCP => GRANTED,
+        // Sockets whose calls were seen are of the guarded network namespace.
+        protocol::UDP if maps::caller(cookie).is_some() => {
+            alone(Hook::Send, || send(skb, cookie), || judge::nsp_is_alone_socket(skb) != 0)
+        }
+        number => unseen(skb, number),
     }
-    alone(Hook::Send, || send(skb, cookie))
 }
 
+/// What is not judged here: TC judges it, if it leaves by a judged device. Who has a perimeter of its own
+/// is not let out by another, nor does it ask a resolver of this host by a socket that nobody has seen.
 #[inline(always)]
-fn is_udp(skb: *mut __sk_buff) -> bool {
+fn unseen(skb: *mut __sk_buff, number: u8) -> i32 {
+    // SAFETY: the context is the kernel's own.
+    let ifindex = unsafe { (*skb).ifindex };
+    let is_left_to_others = match number {
+        protocol::UDP => maps::link(ifindex).is_some(),
+        _ => ifindex == LOOPBACK || maps::link(ifindex).is_some(),
+    };
+    if is_left_to_others || judge::nsp_is_alone_socket(skb) == 0 { GRANTED } else { REFUSED }
+}
+
+/// The protocol behind the fixed header, or zero.
+#[inline(always)]
+fn protocol(skb: *mut __sk_buff) -> u8 {
     // SAFETY: the context is the kernel's own.
     let at = match unsafe { (*skb).protocol } {
         ETH_P_IP => PROTOCOL_V4,
         ETH_P_IPV6 => PROTOCOL_V6,
-        _ => return false,
+        _ => return 0,
     };
     let mut number = 0_u8;
     // SAFETY: as above; there is room for one byte.
     let read = unsafe { bpf_skb_load_bytes(skb.cast(), at, (&raw mut number).cast(), 1) };
-    read == 0 && number == protocol::UDP
+    if read == 0 { number } else { 0 }
 }
 
 #[inline(always)]

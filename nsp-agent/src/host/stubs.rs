@@ -30,8 +30,6 @@ pub struct Host<'a> {
     pub listeners: &'a [Listener],
     /// The cgroups.
     pub tree: Option<&'a Tree>,
-    /// The cgroup that the agent has to itself.
-    pub agent: Option<u64>,
     /// The unit of a recursive resolver.
     pub recursive: Option<&'a Pattern>,
 }
@@ -93,10 +91,6 @@ impl Serving {
             bits.insert(*id, resolving::RECURSIVE | resolving::ANSWERS);
         }
         if !bits.is_empty() {
-            let agent = host.agent.filter(|id| Some(*id) != root(host));
-            if let Some(agent) = agent {
-                *bits.entry(agent).or_default() |= resolving::STUB;
-            }
             if only_local(host) && stubs.iter().all(|stub| !stub.ids.is_empty()) {
                 bits.insert(0, resolving::ONLY_LISTED);
             }

@@ -9,6 +9,7 @@ use nsp_common::{
 
 use super::{Buffer, copied, group, nsp_read_message, question, tell};
 use crate::{
+    call::is_agent,
     maps,
     sender::{Sender as _, Socket},
 };
@@ -30,7 +31,8 @@ pub(crate) fn ask(hook: u32, skip: u32, source: &Buffer) -> u32 {
         return next;
     }
     let only_listed = maps::resolving(0) & resolving::ONLY_LISTED != 0;
-    let teaches = !only_listed || Socket(source.0).resolving() & TEACHING != 0;
+    let teaches =
+        !only_listed || is_agent(work.cookie) || Socket(source.0).resolving() & TEACHING != 0;
     let unit = if teaches { maps::unit(work.slot, reading) } else { None };
     reading.question = question(work, header.id);
     reading.asked = Asked {

@@ -181,10 +181,15 @@ fn is_forbidden(work: &Work, address: &Address, family: Family) -> bool {
     let is_private = |address: &Address, family| {
         let number = maps::class_of(work.slot, address, family).unwrap_or(0);
         let class = maps::class(work.slot, number);
-        class.is_some_and(|class| class.flags & class::flags::PRIVATE != 0)
+        // Nor may a name lead to the cloud's own endpoints.
+        class.is_some_and(|class| {
+            class.flags & (class::flags::PRIVATE | class::flags::PLATFORM) != 0
+        })
     };
     is_private(address, family)
-        || address
-            .embedded()
-            .is_some_and(|inner| inner.is_special(Family::V4) || is_private(&inner, Family::V4))
+        || address.embedded().is_some_and(|inner| {
+            inner.is_special(Family::V4)
+                || maps::endpoint(&inner) & endpoint::OWN != 0
+                || is_private(&inner, Family::V4)
+        })
 }

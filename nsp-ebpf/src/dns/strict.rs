@@ -5,6 +5,7 @@ use nsp_common::{
     address::Family,
     class,
     decide::{Decision, sender_of},
+    dns::Header,
     generation::{association, flags as generation_flags},
     link::{endpoint, resolving},
     net::protocol,
@@ -50,9 +51,12 @@ pub(crate) fn is_refused<P: Sender, S: Source>(hook: u32, sender: P, source: &S)
         };
         reading.walk.begin(copied.length, 0);
         nsp_read_message(hook);
-        let is_question = copied.is_whole && !copied.header.is_response;
-        if is_question && copied.header.questions == 1 && reading.walk.is_done() {
-            if is_listed(work, reading, lane, entry.profile_identity) {
+        let Header { is_response, is_query, questions, answers, .. } = copied.header;
+        let is_question = copied.is_whole && !is_response && is_query && answers == 0;
+        if is_question && questions == 1 && reading.walk.is_done() {
+            // What is opened for the host is not opened for who has a perimeter of its own.
+            let by_overlay = !entry.has(association::ALONE);
+            if is_listed(work, reading, lane, by_overlay.then_some(entry.profile_identity)) {
                 return false;
             }
             let hash = reading.walk.question_hash();
@@ -72,9 +76,10 @@ fn refuse(work: &mut Work, number: u16, name: u32) -> bool {
 
 /// Whether an outbound rule of the profile has the name, or an entry of the live overlay.
 #[inline(always)]
-fn is_listed(work: &Work, reading: &mut Reading, lane: u32, profile: u16) -> bool {
+fn is_listed(work: &Work, reading: &mut Reading, lane: u32, profile: Option<u16>) -> bool {
     let Some(unit) = maps::unit(work.slot, reading) else { return false };
     if work.overlay & presence::NAMES != 0
+        && let Some(profile) = profile
         && let Some(overlay) = maps::temporary_of_name(unit.name)
         && overlay.lets_out(profile, (work.now_ns / super::SECOND) as u32)
     {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::{
     daemon::{errors::with_sources, state::Agent},
     host::{
-        Pattern, cgroups,
+        Pattern,
         stubs::{self, Serving},
     },
 };
@@ -54,10 +54,6 @@ impl Agent {
     fn serving(&self) -> Serving {
         let own = self.own_addresses();
         let tree = self.tree();
-        // Only where it is alone: what is listed is asked no further by strict DNS.
-        let is_alone = |path: &String| path.ends_with(".service");
-        let path = cgroups::of_process(std::process::id()).ok().filter(is_alone);
-        let agent = path.and_then(|path| Some(tree?.find(&path)?.id));
         let glob = self.loaded.policy.dns.recursive_unit.as_ref();
         let recursive = glob.and_then(|glob| Pattern::new(glob.as_str()).ok());
         Serving::of(&stubs::Host {
@@ -65,7 +61,6 @@ impl Agent {
             own: &own,
             listeners: &self.listeners,
             tree,
-            agent,
             recursive: recursive.as_ref(),
         })
     }

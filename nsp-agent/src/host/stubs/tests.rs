@@ -51,14 +51,12 @@ fn serving(resolvers: &Resolvers, listeners: &[Listener], recursive: Option<&str
         own: &["192.0.2.10".parse().unwrap(), "2001:db8::10".parse().unwrap()].into(),
         listeners,
         tree: Some(&tree),
-        agent: Some(AGENT),
         recursive: pattern.as_ref(),
     })
 }
 
 const STUB_BITS: u32 = resolving::STUB | resolving::ANSWERS;
-const LISTED: [(u64, u32); 3] =
-    [(0, resolving::ONLY_LISTED), (STUB, STUB_BITS), (AGENT, resolving::STUB)];
+const LISTED: [(u64, u32); 3] = [(0, resolving::ONLY_LISTED), (STUB, STUB_BITS)];
 
 #[rstest]
 #[case::loopback("127.0.0.53", "127.0.0.53")]
@@ -116,11 +114,7 @@ fn recursive_resolver_may_ask_anybody_and_is_no_stub() {
     assert!(recursive.is_matched);
     let expected = ["127.0.0.1", "192.0.2.10", "::1"].map(|text| text.parse().unwrap());
     assert_eq!(recursive.addresses, expected.into());
-    let listed = [
-        (0, resolving::ONLY_LISTED),
-        (STUB, resolving::RECURSIVE | resolving::ANSWERS),
-        (AGENT, resolving::STUB),
-    ];
+    let listed = [(0, resolving::ONLY_LISTED), (STUB, resolving::RECURSIVE | resolving::ANSWERS)];
     assert_eq!(found.resolving, listed);
     assert!(found.recurses(&[ROOT, 10, STUB]) && !found.recurses(&[ROOT, 10, AGENT, 0]));
 }
