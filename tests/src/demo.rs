@@ -1,4 +1,4 @@
-//! The demo: what NSP does, as a story of seven steps in network namespaces made for it.
+//! The demo: what NSP does, as a story of eight steps in network namespaces made for it.
 //!
 //! Every line with a mark has been verified when it is printed; the first that is not so ends the
 //! story with its sentence and exit code 1. Nothing of the machine itself is touched, and whatever
@@ -6,6 +6,7 @@
 
 mod attempt;
 mod failure;
+mod office;
 mod policy;
 mod scene;
 mod screen;
@@ -15,7 +16,7 @@ mod steps;
 mod stop;
 mod table;
 
-use std::{fs, panic, path::Path, process::ExitCode, thread, time::Instant};
+use std::{env, fs, panic, path::PathBuf, process::ExitCode, thread, time::Instant};
 
 use self::{
     failure::Failure,
@@ -74,7 +75,6 @@ fn tell(screen: Screen) -> Told {
     );
     let mut play = Play::set(screen)?;
     play.run()?;
-    let home = play.home();
     drop(play);
     screen.line("");
     screen.line(&screen.paint(Colour::Bold, "On your own host"));
@@ -86,7 +86,7 @@ fn tell(screen: Screen) -> Told {
         "nsp mode RESOURCE enforced             or access_mode = \"enforced\" and nsp apply",
     ]);
     screen.line("");
-    let left = leftovers(&home);
+    let left = leftovers();
     screen.claim(left.is_empty(), &format!("everything that was made is removed{left}"))?;
     let seconds = begun.elapsed().as_secs_f64();
     screen.line(&screen.paint(Colour::Bold, &format!("Every claim held, in {seconds:.0} s.")));
@@ -94,16 +94,12 @@ fn tell(screen: Screen) -> Told {
 }
 
 /// What is still there of this run, as the end of a sentence; empty when all is gone.
-fn leftovers(home: &Path) -> String {
+fn leftovers() -> String {
     let ours = format!("{MARK}{}-", std::process::id());
-    let namespaces = fs::read_dir("/run/netns").into_iter().flatten().flatten();
-    let names = namespaces.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let directory = home.exists().then(|| home.display().to_string());
-    names
-        .filter(|name| name.starts_with(&ours))
-        .chain(directory)
-        .map(|name| format!(", but not {name}"))
-        .collect()
+    let places = [PathBuf::from("/run/netns"), env::temp_dir()];
+    let entries = places.iter().flat_map(fs::read_dir).flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(&ours)).map(|name| format!(", but not {name}")).collect()
 }
 
 /// After Ctrl-C everything falls over somewhere, and says nothing that anybody needs.

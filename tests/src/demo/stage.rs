@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::failure::Failure;
+use super::{failure::Failure, office::Office};
 use crate::{
     netns::{Namespace, World},
     packet::Party,
@@ -62,6 +62,9 @@ pub(super) struct Stage {
     _servers: Vec<EchoServer>,
     /// Plays docker-proxy, which Docker starts beside its NAT rule to hold the port.
     proxy: EchoServer,
+    /// The stranger's, where nothing is to arrive that the server sends.
+    telemetry: EchoServer,
+    pub(super) office: Office,
     container: Namespace,
     pub(super) world: World,
 }
@@ -84,14 +87,15 @@ impl Stage {
             EchoServer::udp(server, any(SYSLOG)),
             tcp(&container, 80),
             tcp(world.host(Party::Office), HTTPS),
-            tcp(world.host(Party::Stranger), HTTPS),
             tcp(world.host(Party::Stranger), HTTPS_ALT),
             EchoServer::udp(world.host(Party::Stranger), any(SYSLOG)),
             tcp(world.host(Party::Member), HTTPS),
             tcp(world.host(Party::Private), HTTPS),
         ];
         let proxy = tcp(server, WEBSITE);
-        Ok(Self { _servers: servers, proxy, container, world })
+        let telemetry = tcp(world.host(Party::Stranger), HTTPS);
+        let office = Office::open(&world)?;
+        Ok(Self { _servers: servers, proxy, telemetry, office, container, world })
     }
 
     /// The container's namespace.
@@ -102,6 +106,11 @@ impl Stage {
     /// What came to the published port on the host itself.
     pub(super) fn proxy_served(&self) -> Served {
         self.proxy.served_after(1, Duration::from_millis(50))
+    }
+
+    /// What came to the stranger's own web server.
+    pub(super) fn stranger_served(&self) -> Served {
+        self.telemetry.served()
     }
 
     /// The firewall's input chain as `nft` lists it.

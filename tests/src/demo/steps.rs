@@ -4,11 +4,12 @@ mod cure;
 mod ending;
 mod enforced;
 mod hole;
+mod job;
 mod look;
 mod outbound;
 mod transition;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use super::{
     Told,
@@ -38,19 +39,14 @@ impl Play {
         let stage = Stage::set()?;
         let builder = Agent::builder(stage.world.server()).interfaces(&["up0", "priv0"]);
         // The machine's own resolvers have no part in this.
-        let agent = builder.argument("--resolv-conf").argument("/dev/null").build();
+        let agent = builder.argument("--resolv-conf").argument(stage.office.resolv_conf()).build();
         let texts = PolicyTexts::with_tags_in(agent.home().path())?;
         Ok(Self { screen, sessions: Vec::new(), agent, texts, stage })
     }
 
-    /// The directory of the agent's files.
-    pub(super) fn home(&self) -> PathBuf {
-        self.agent.home().path().to_owned()
-    }
-
     /// From the hole to the end.
     pub(super) fn run(&mut self) -> Told {
-        let steps: [(&str, Step); 7] = [
+        let steps: [(&str, Step); 8] = [
             ("The hole: a firewall that says closed, and a port that is open", hole::run),
             ("A first look: nsp init, nsp check", look::run),
             (
@@ -60,6 +56,7 @@ impl Play {
             ("Enforced: the stranger is out, on the published port too", enforced::run),
             ("Outbound: what the server may reach", outbound::run),
             ("The cure: nsp explain names it", cure::run),
+            ("One job, one place: nsp exec; and for a moment: nsp block", job::run),
             ("The end: detach", ending::run),
         ];
         for (index, (title, step)) in steps.into_iter().enumerate() {

@@ -29,7 +29,7 @@ pub(super) fn run(it: &mut Play) -> Told {
                 .fails_at_once()
                 .logged("DENY", "server", "no rule"),
             to(Party::Stranger, "stranger", Kind::Udp(SYSLOG))
-                .meets_silence()
+                .fails_at_once()
                 .logged("DENY", "server", "no rule"),
             to(Party::Member, "member", web).succeeds().logged(
                 "ALLOW",
@@ -45,7 +45,7 @@ pub(super) fn run(it: &mut Play) -> Told {
         ],
     )?;
     it.screen.line("");
-    it.screen.say("A denied connect fails at once, and the log names the program.");
+    it.screen.say("What is denied fails at once, a datagram too, and the log names the program.");
     it.screen.say("The container is no way around it: its packets leave as the server's own.");
     Ok(())
 }
