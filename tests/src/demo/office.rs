@@ -2,7 +2,7 @@
 //! the one for the other.
 
 use std::{
-    env, fs,
+    fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -45,7 +45,7 @@ try:
     print(f"{name}: {host}: {len(body)} bytes, {again} segments sent again")
 except OSError as error:
     took_ms = (time.monotonic() - begun) * 1000
-    print(f"{name}: {host}: {error.strerror}, after {took_ms:.1f} ms")
+    print(f"{name}: {host}: {error.strerror or error}, after {took_ms:.1f} ms")
 "#;
 
 /// Dropping it ends the servers and removes the files.
@@ -103,7 +103,7 @@ impl Office {
     }
 }
 
-fn write_files(directory: &Path) -> std::io::Result<()> {
+fn write_files(directory: &Path) -> io::Result<()> {
     let [office, stranger] = [Party::Office, Party::Stranger].map(|it| (it.v4(), it.v6()));
     let names = format!(
         "{} {PACKAGES}\n{} {PACKAGES}\n{} {TELEMETRY}\n{} {TELEMETRY}\n",
@@ -117,16 +117,18 @@ fn write_files(directory: &Path) -> std::io::Result<()> {
     fs::write(directory.join("www/package.tar"), vec![0; PACKAGE_BYTES])?;
     fs::write(directory.join("build.sh"), BUILD)?;
     // Not by way of `env`: a process has the name of the file that it was started from.
-    let python = python().ok_or_else(|| std::io::Error::other("there is no python3"))?;
+    let python = python()?;
     for tool in ["fetch", "telemetry"] {
         let file = directory.join(tool);
-        fs::write(&file, format!("#!{}{TOOL}", python.display()))?;
+        fs::write(&file, format!("#!{python}{TOOL}"))?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
     }
     Ok(())
 }
 
-fn python() -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|directory| directory.join("python3")).find(|file| file.is_file())
+/// The interpreter itself: `python3` in the path may be a script that looks for it.
+fn python() -> io::Result<String> {
+    let itself = ["-c", "import sys; print(sys.executable)"];
+    let output = Command::new("python3").args(itself).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -71,7 +71,8 @@ fn block(it: &Play) -> Told {
     let to = world.server_address(Party::Office, Family::V4, DATABASE);
     let patience = Duration::from_millis(400);
     let live = tcp_open(office, from, to, patience);
-    let live = live.map_err(|met| Failure::Untrue(format!("the office is let in; it was {met:?}")))?;
+    let live =
+        live.map_err(|met| Failure::Untrue(format!("the office is let in; it was {met:?}")))?;
     let alive = still_echoes(&live);
     let begun = Instant::now();
     it.show(&["block", &from.ip().to_string(), "--for", "2s"], |_| true)?;
