@@ -45,7 +45,7 @@ pub(crate) const TOOLS: [Tool; 8] = [
     Tool {
         look: Look::Command("dnsmasq"),
         package: "dnsmasq-base",
-        why: "tests of rules by name ask a real DNS server",
+        why: "tests and the demo ask a real DNS server",
         optional: false,
     },
     Tool {
@@ -57,7 +57,7 @@ pub(crate) const TOOLS: [Tool; 8] = [
     Tool {
         look: Look::Command("python3"),
         package: "python3",
-        why: "tests of nsp exec run jobs against a web server",
+        why: "tests and the demo run jobs of nsp exec against a web server",
         optional: false,
     },
     Tool {
