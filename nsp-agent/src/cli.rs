@@ -121,6 +121,7 @@ impl From<ControlError> for Failure {
                 Self::needs_privileges(text)
                     .with_cure("sudo nsp …, or join the group of the socket")
             }
+            ControlError::NotRoot => Self::needs_privileges(text).with_cure("sudo nsp …"),
             ControlError::NoAgent { .. } => {
                 Self::failed(text).with_cure("systemctl start nsp, or nsp run --policy FILE")
             }

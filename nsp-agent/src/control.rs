@@ -183,6 +183,8 @@ pub enum Response {
     Ok(serde_json::Value),
     /// Not done, and why.
     Error(String),
+    /// Not done, for only root may ask for it.
+    NotRoot,
 }
 
 /// A request on its way to the daemon's loop.
@@ -209,6 +211,9 @@ pub enum ControlError {
     /// The daemon refuses.
     #[error("{0}")]
     Refused(String),
+    /// It does what was asked for root alone.
+    #[error("only root may ask for this")]
+    NotRoot,
 }
 
 /// How long an agent that was killed may take to let its socket go, and how often to look.
@@ -289,7 +294,7 @@ async fn answer(
         Ok(request) => {
             let is_root = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0);
             if request.is_for_root() && !is_root {
-                Response::Error("only root may ask for this".to_owned())
+                Response::NotRoot
             } else {
                 let asked = request.is_change().then(|| serde_json::to_string(&request));
                 let (sender, receiver) = oneshot::channel();
@@ -324,7 +329,8 @@ fn audit(stream: &UnixStream, asked: &str, response: &Response) {
     let (uid, pid) = (peer.map(|it| it.uid()), peer.and_then(|it| it.pid()));
     let refused = match response {
         Response::Ok(_) => None,
-        Response::Error(why) => Some(why),
+        Response::Error(why) => Some(why.as_str()),
+        Response::NotRoot => Some("not root"),
     };
     tracing::info!(uid, pid, asked, refused, "change");
 }
@@ -380,6 +386,7 @@ impl Client {
         match serde_json::from_str(&answer).map_err(ControlError::Garbled)? {
             Response::Ok(value) => serde_json::from_value(value).map_err(ControlError::Garbled),
             Response::Error(why) => Err(ControlError::Refused(why)),
+            Response::NotRoot => Err(ControlError::NotRoot),
         }
     }
 

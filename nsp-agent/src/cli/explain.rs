@@ -107,7 +107,9 @@ impl Explain {
                 println!("  to allow it:");
                 println!("    [profile.{profile}.{rule}.NAME]");
                 println!("    address_prefixes = [\"{}\"]", text(&answer["address"]));
-                println!("    ports = [\"{ports}\"]");
+                if !ports.starts_with("0/") {
+                    println!("    ports = [\"{ports}\"]");
+                }
             }
         }
         Ok(())

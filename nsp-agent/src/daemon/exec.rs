@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nsp_common::selector::Selector;
+use nsp_common::{
+    generation::{PublicAccess, association},
+    selector::Selector,
+};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, pidfd_open},
@@ -44,6 +47,7 @@ pub(super) struct Live {
     association: u16,
     /// Who began it, and the cgroup that it was in before.
     pid: u32,
+    uid: u32,
     origin: String,
     allow: Vec<String>,
     tally: Tally,
@@ -93,6 +97,7 @@ impl Agent {
         if origin.contains("/..") {
             return Err(format!("the caller's cgroup {origin} cannot be seen from here"));
         }
+        self.may_begin(peer, &origin)?;
         let number = session::free_number(&self.loaded.policy, &self.sessions)
             .ok_or_else(|| format!("{} sessions run already", session::SESSIONS_MAX))?;
         self.sessions_begun += 1;
@@ -108,6 +113,7 @@ impl Agent {
             session,
             association,
             pid: peer.pid,
+            uid: peer.uid,
             origin,
             allow: allow.to_vec(),
             tally: Tally::since(now_ns()),
@@ -129,6 +135,42 @@ impl Agent {
         }
         tracing::info!(session = %name, uid = peer.uid, pid = peer.pid, ?allow, learn, "exec begins");
         Ok(Begun { number, name: name.to_string(), leaf })
+    }
+
+    /// Whether a caller in this cgroup may have a session: it gets the session's rules in place of what held
+    /// it before, so it must not have been held.
+    fn may_begin(&self, peer: Peer, origin: &str) -> Result<(), String> {
+        if let Err(why) = &self.calls {
+            return Err(format!("nothing would hold the command at once: {why}"));
+        }
+        let inside =
+            |leaf: &Leaf| origin == leaf.path || origin.starts_with(&format!("{}/", leaf.path));
+        if self.sessions.values().any(|live| inside(&live.session.leaf)) {
+            return Err("the caller is in a session already, and cannot leave it by another".into());
+        }
+        if peer.uid == 0 {
+            return Ok(());
+        }
+        let own = self.sessions.values().filter(|live| live.uid == peer.uid).count();
+        if own >= session::SESSIONS_OF_USER_MAX {
+            return Err(format!("{own} sessions of user {} run already", peer.uid));
+        }
+        let number = match self.association_of_path(origin) {
+            0 => self.compiled.header.host,
+            number => number,
+        };
+        let held = match self.compiled.associations.get(usize::from(number)) {
+            Some(entry) if number != 0 => entry.has(association::ENFORCED_OUTBOUND),
+            _ => self.compiled.header.public_access == PublicAccess::SecuredByPerimeter as u8,
+        };
+        if held {
+            return Err(
+                "the policy holds the caller already (enforced outbound), and a session would \
+                        take its place: only root may do that; --private as root has both"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
     /// The process that began a session goes back to where it was: its child is what is shut in.

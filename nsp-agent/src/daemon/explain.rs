@@ -7,6 +7,7 @@ use nsp_common::{
     address::{Address, Family},
     decide::decide,
     explain::{Answer, Question},
+    learned::Learned,
     net::transport::{protocol, tcp},
     packet::{Packet, flags},
     verdict::{AccessMode, Category, Direction, Reason, TrafficClass, Verdict},
@@ -14,7 +15,10 @@ use nsp_common::{
 use serde_json::{Value, json};
 
 use super::{errors::with_sources, state::Agent};
-use crate::{compile::oracle::Oracle, control::ExplainPacket, host::cgroups};
+use crate::{
+    compile::oracle::Oracle, control::ExplainPacket, host::cgroups, names::naming,
+    policy::model::Fqdn,
+};
 
 impl Agent {
     /// Both answers; an error when they do not agree.
@@ -168,20 +172,36 @@ impl Agent {
             return Ok(vec![address]);
         }
         let name = text.trim_end_matches('.').to_ascii_lowercase();
-        let Some((identity, _)) = self.state.identities.names().find(|(_, known)| *known == name)
-        else {
-            return Err(format!("no rule lists the name {name}; ask with an address"));
-        };
+        let pattern = self.state.identities.names().find(|(_, known)| *known == name);
         let learned = self.datapath.learned().map_err(|error| with_sources(&error))?;
+        // By its own number, if it is a pattern; below a wildcard, by what was asked for.
+        let is_asked = |address: IpAddr| {
+            let naming = self.datapath.naming_of(address).ok().flatten();
+            naming.and_then(|it| naming::text(&it)).is_some_and(|asked| asked == name)
+        };
+        let is_named = |known: &Learned| {
+            pattern.is_some_and(|(number, _)| known.names.iter().any(|it| it.name == number))
+        };
         let addresses: Vec<IpAddr> = learned
             .iter()
-            .filter(|(_, learned)| learned.names.iter().any(|entry| entry.name == identity))
+            .filter(|(address, known)| is_named(known) || is_asked(*address))
             .map(|(address, _)| *address)
             .collect();
-        if addresses.is_empty() {
-            return Err(format!("no address is known for {name} yet; see `nsp status`"));
+        if !addresses.is_empty() {
+            return Ok(addresses);
         }
-        Ok(addresses)
+        let covers = |(_, fqdn): &(u32, Fqdn)| match fqdn.is_wildcard() {
+            true => name.strip_suffix(fqdn.base()).is_some_and(|rest| rest.ends_with('.')),
+            false => name == fqdn.base(),
+        };
+        Err(if self.compiled.fqdns.iter().any(covers) {
+            format!(
+                "no address is known for {name} yet: it is learned when it is asked for; see `nsp \
+                 status --dns`"
+            )
+        } else {
+            format!("no rule lists the name {name}; ask with an address")
+        })
     }
 
     /// The cgroup path of the sender that was named.

@@ -61,6 +61,14 @@ impl Stored {
         {
             return Err(format!("{target} is {what}, which is hardly meant"));
         }
+        if let Target::Name(name) = &target
+            && name.is_below_public_suffix()
+            && !any
+        {
+            return Err(format!(
+                "{target} is every name below a public suffix, which is hardly meant"
+            ));
+        }
         let is_name = matches!(target, Target::Name(_));
         if is_name && *inbound && !block {
             return Err(format!(
@@ -77,8 +85,9 @@ impl Stored {
         Ok(Self {
             target: target.to_string(),
             block: *block,
-            inbound: (both || *inbound) && (*block || !is_name),
-            outbound: both || *outbound,
+            // Who owns a name chooses its addresses: what comes in is not blocked by it unless asked for.
+            inbound: if is_name { *block && *inbound } else { both || *inbound },
+            outbound: both || *outbound || (is_name && !*inbound),
             ports: specs.iter().map(ToString::to_string).collect(),
             profile: profile.clone(),
             until_s: u32::try_from(until_s).map_err(|_| "the clock is beyond its end")?,
@@ -144,7 +153,8 @@ impl Stored {
             "ports": self.ports,
             "profile": self.profile,
             "rule": self.label(),
-            "remainingSeconds": remaining_ns.div_ceil(SECOND),
+            // The second that has begun counts as over, as people count down.
+            "remainingSeconds": (remaining_ns / SECOND).max(1),
         })
     }
 }

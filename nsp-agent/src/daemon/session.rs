@@ -19,6 +19,8 @@ use crate::{
 
 /// Sessions at a time.
 pub(super) const SESSIONS_MAX: u16 = 64;
+/// Of one user who is not root.
+pub(super) const SESSIONS_OF_USER_MAX: usize = 8;
 /// Destinations of one session.
 pub(super) const ALLOWED_MAX: usize = 256;
 

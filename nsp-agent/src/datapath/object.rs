@@ -4,7 +4,7 @@ use aya::{Ebpf, EbpfLoader, programs::Program};
 use nsp_common::generation::SLOTS;
 
 use super::DatapathError;
-use crate::compile::Sizes;
+use crate::compile::{Sizes, limits::NAMES_MAX};
 
 /// The kernel programs, as `cargo xtask build` made them; empty in a build without them.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nsp.bpf"));
@@ -42,7 +42,8 @@ impl Capacities {
             cells: room(sizes.cells, 8192),
             rows: room(sizes.rows, 8192),
             rules: room(sizes.rules, 2048),
-            names: room(sizes.names, 2048),
+            // Every name that was ever listed has a number, those of sessions too: four bytes each.
+            names: NAMES_MAX,
             selectors: room(sizes.selectors, 2048),
             flows: 1 << 18,
             records: 1 << 14,

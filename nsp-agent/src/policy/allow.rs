@@ -134,10 +134,7 @@ fn narrow(prefix: IpNet) -> Result<IpNet, Refusal> {
 
 /// Not a wildcard below which everybody can have a name.
 fn own(name: Fqdn) -> Result<Fqdn, Refusal> {
-    let suffix = psl::suffix(name.base().as_bytes());
-    let is_public = name.is_wildcard()
-        && suffix.is_some_and(|it| it == name.base() && it.typ() == Some(psl::Type::Icann));
-    if is_public {
+    if name.is_below_public_suffix() {
         let what = format!("`{name}` admits every name below a public suffix");
         return Err(Refusal::new(what, "anybody can register one"));
     }

@@ -25,6 +25,15 @@ impl Fqdn {
         &self.base
     }
 
+    /// Whether it is all that is below a public suffix, where everybody can have a name. The list's private
+    /// part has suffixes such as blob.core.windows.net, which are what rules are written for.
+    pub fn is_below_public_suffix(&self) -> bool {
+        let suffix = psl::suffix(self.base.as_bytes());
+        let is_public =
+            |it: psl::Suffix<'_>| it == &*self.base && it.typ() == Some(psl::Type::Icann);
+        self.is_wildcard && suffix.is_some_and(is_public)
+    }
+
     /// Whether it stands for everything below its base, and not for that.
     pub const fn is_wildcard(&self) -> bool {
         self.is_wildcard

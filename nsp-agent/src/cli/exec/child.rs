@@ -52,8 +52,8 @@ const NOT_FOUND: u8 = 127;
 /// Plus the number of the signal that ended it.
 const BY_SIGNAL: u8 = 128;
 
-/// How long a command may outlive the agent.
-const ORPHAN_TIME: Duration = Duration::from_secs(3);
+/// How long a command may outlive the agent: one that ends in order has ended its sessions before.
+const ORPHAN_TIME: Duration = Duration::from_millis(100);
 
 /// Signals to this process, held back and read one by one.
 struct Signals(SignalFd);
@@ -184,7 +184,8 @@ impl Child {
             // It has nothing to say before it is asked: this is the end of the connection.
             if agent_spoke {
                 // One that ends in order ends its sessions itself.
-                let patience = Timespec { tv_sec: ORPHAN_TIME.as_secs() as i64, tv_nsec: 0 };
+                let nanoseconds = i64::from(ORPHAN_TIME.subsec_nanos());
+                let patience = Timespec { tv_sec: 0, tv_nsec: nanoseconds };
                 let _woken = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
                 self.kill();
                 return Err("the agent ended, and the command with it".to_owned());

@@ -264,7 +264,6 @@ mod tests {
             own: &Default::default(),
             listeners: &[],
             tree: None,
-            agent: None,
             recursive: None,
         });
         let visible =

@@ -58,11 +58,8 @@ fn warn_of_resolvers(rule: &RuleDocument, report: &mut Report) {
 
 /// Below a public suffix everybody can have a name: such a wildcard is nearly "anywhere".
 fn refuse_public_suffixes(rule: &RuleDocument, report: &mut Report) {
-    for Spanned { span, value } in rule.fqdns.iter().filter(|it| it.value.is_wildcard()) {
-        let suffix = psl::suffix(value.base().as_bytes());
-        // The list's private part has suffixes such as blob.core.windows.net, which are what rules
-        // are written for.
-        if suffix.is_some_and(|it| it == value.base() && it.typ() == Some(psl::Type::Icann)) {
+    for Spanned { span, value } in &rule.fqdns {
+        if value.is_below_public_suffix() {
             let what =
                 format!("`{value}` in {} admits every name below a public suffix", rule.context);
             let why =

@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, os::unix::fs::chown};
 
 use nsp_tests::{
+    agent::nsp_binary,
     packet::{Family, Party},
     sockets::still_echoes,
 };
@@ -53,6 +54,40 @@ fn user_of_the_sockets_group_shuts_itself_in_and_others_do_not() {
     assert_eq!(stage.attempt("stranger").errno, 1, "{ran}");
     assert_eq!(ran.blocked().len(), 1, "{ran}");
     assert!(stage.nothing_is_left());
+}
+
+/// A session takes the place of what held its caller before, so who is held may not have one.
+#[test]
+fn session_is_no_way_out_of_a_session_or_of_an_enforced_host() {
+    let stage = Stage::new(With::Agent);
+    let control = stage.agent.borrow().as_ref().expect("it runs").home().control();
+    let home = control.parent().expect("a directory").to_owned();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).expect("ours");
+    chown(&control, None, Some(NOBODY)).expect("root may");
+    let nested = stage.script(&format!(
+        "{} exec --control {} --allow {} -- true 2> nested; echo $? > code\n",
+        nsp_binary().display(),
+        control.display(),
+        Party::Stranger.v4(),
+    ));
+    let server = stage.host(Party::Server);
+    let ran = stage.start(server, &[], &["--allow", ALLOWED], &nested).finish();
+    let said = fs::read_to_string(stage.path("nested")).expect("it ran");
+    assert_eq!(fs::read_to_string(stage.path("code")).expect("it ran").trim(), "1", "{ran} {said}");
+    assert!(said.contains("in a session already"), "{said}");
+    {
+        let agent = stage.agent.borrow();
+        let agent = agent.as_ref().expect("it runs");
+        agent.write_policy(ENFORCED);
+        agent.nsp_ok(&["apply"]);
+    }
+    let script = stage.script("echo ran > ran");
+    // The summary is root's until now.
+    fs::remove_file(stage.path("summary.json")).expect("it was written");
+    let ran = stage.start(server, &AS_NOBODY, &["--allow", ALLOWED], &script).finish();
+    assert_eq!(ran.code(), Some(1), "{ran}");
+    assert!(ran.stderr.contains("enforced outbound"), "{ran}");
+    assert!(!stage.path("ran").exists());
 }
 
 /// What an operator opens for the host for a time is not opened for a command that was shut in.
