@@ -111,7 +111,7 @@ impl Request {
     /// Whether only root may ask: it changes something, or reads a file of the caller's choice with
     /// the daemon's eyes.
     pub fn is_for_root(&self) -> bool {
-        // A session of `nsp exec` takes from its caller and from nobody else.
+        // A session of `nsp exec` takes from its caller alone, and is refused to who is held already.
         !matches!(
             self,
             Self::Status

@@ -1,7 +1,7 @@
 //! Learning that an address stands for a name, within the name's quota.
 //!
-//! Two processors may learn for one unit at once: both advance the ring, each takes the place it got.
-//! At worst an address is forgotten by the ring and stays until its time is over.
+//! Two processors may learn for one unit at once, and take the same place of its ring. At worst an address
+//! is forgotten by the ring and stays until its time is over.
 
 use nsp_common::{
     address::{Address, Family},

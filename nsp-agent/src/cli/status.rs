@@ -84,6 +84,9 @@ fn print(status: &Value) {
     for entry in each(&status["overlay"]) {
         println!("for a time: {}", super::overlay::line(entry));
     }
+    if status["calls"]["hooked"] == false {
+        println!("denied calls wait for their own timeout: {}", text(&status["calls"]["why"]));
+    }
     println!("interfaces");
     for interface in each(&status["interfaces"]) {
         let name = text(&interface["name"]);

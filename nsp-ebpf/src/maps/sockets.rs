@@ -16,6 +16,7 @@ pub(crate) fn caller(cookie: u64) -> Option<Caller> {
 /// Notes who uses a socket.
 #[inline(always)]
 pub(crate) fn set_caller(cookie: u64, caller: &Caller) {
-    // Only people miss it, and programs that would learn at once what they learn by TC.
+    // Only people miss it, and programs that would learn at once what they learn by TC; who has a
+    // perimeter of its own is refused where its socket is not here (`send.rs`).
     let _set = SOCKETS.insert(&cookie, caller, 0);
 }
