@@ -90,10 +90,8 @@ impl Serving {
         for id in recursive.iter().flat_map(|it| &it.ids) {
             bits.insert(*id, resolving::RECURSIVE | resolving::ANSWERS);
         }
-        if !bits.is_empty() {
-            if only_local(host) && stubs.iter().all(|stub| !stub.ids.is_empty()) {
-                bits.insert(0, resolving::ONLY_LISTED);
-            }
+        if !bits.is_empty() && only_local(host) && stubs.iter().all(|stub| !stub.ids.is_empty()) {
+            bits.insert(0, resolving::ONLY_LISTED);
         }
         Self { stubs, recursive, addresses, resolving: bits.into_iter().collect() }
     }
