@@ -109,7 +109,8 @@ fn office(world: &World, names: usize, directory: &Path) -> Process {
     dnsmasq(office, &v4.to_string(), &[&known])
 }
 
-struct SetOnDrop<'a>(&'a AtomicBool);
+/// Tells threads that work is over, on a panic too.
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
