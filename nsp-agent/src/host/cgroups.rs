@@ -29,8 +29,9 @@ pub enum CgroupsError {
     Mounts(#[from] MountsError),
     /// There is no version 2 hierarchy.
     #[error(
-        "no cgroup2 file system is mounted; boot with systemd.unified_cgroup_hierarchy=1 or mount \
-         one: mount -t cgroup2 none /sys/fs/cgroup/unified"
+        "no cgroup2 file system is mounted where this process can see it; boot with \
+         systemd.unified_cgroup_hierarchy=1 or mount one: mount -t cgroup2 none \
+         /sys/fs/cgroup/unified (ip netns exec hides it, nsenter --net=/run/netns/NAME does not)"
     )]
     NotMounted,
     /// A directory of the hierarchy cannot be read.

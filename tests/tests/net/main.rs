@@ -25,6 +25,7 @@ mod inbound;
 mod infrastructure;
 mod modes;
 mod names;
+mod names_dig;
 mod names_in_time;
 mod names_outside;
 mod names_pieces;
