@@ -60,13 +60,13 @@ fn nsp_connect6(context: SockAddrContext) -> i32 {
 /// Notes who sends by a socket that is not connected. Nothing is refused here (ADR 0010).
 #[cgroup_sock_addr(sendmsg4)]
 fn nsp_sendmsg4(context: SockAddrContext) -> i32 {
-    note_caller(context.sock_addr);
+    nsp_note_caller(context.sock_addr);
     GRANTED
 }
 
 #[cgroup_sock_addr(sendmsg6)]
 fn nsp_sendmsg6(context: SockAddrContext) -> i32 {
-    note_caller(context.sock_addr);
+    nsp_note_caller(context.sock_addr);
     GRANTED
 }
 
@@ -147,18 +147,23 @@ fn call_v6(context: *mut bpf_sock_addr) -> i32 {
 /// The place for a call of the network namespace that the agent guards; who calls is noted.
 #[inline(always)]
 fn mine(context: *mut bpf_sock_addr) -> Option<&'static mut Work> {
-    let cookie = note_caller(context)?;
+    let cookie = nsp_note_caller(context);
+    if cookie == 0 {
+        return None;
+    }
     let work = maps::scratch(Hook::Call)?;
     work.cookie = cookie;
     Some(work)
 }
 
-/// Notes which process uses the socket of a call in the guarded network namespace; the socket's cookie.
-#[inline(always)]
-fn note_caller(context: *mut bpf_sock_addr) -> Option<u64> {
+/// Notes which process uses the socket of a call in the guarded network namespace; the socket's cookie, or
+/// zero for one of another namespace. By itself for its stack's sake, as in `judge.rs`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_note_caller(context: *mut bpf_sock_addr) -> u64 {
     // SAFETY: the context is the kernel's own.
     if unsafe { bpf_get_netns_cookie(context.cast()) } != NETNS_COOKIE.load() {
-        return None;
+        return 0;
     }
     // SAFETY: as above.
     let cookie = unsafe { bpf_get_socket_cookie(context.cast()) };
@@ -170,7 +175,7 @@ fn note_caller(context: *mut bpf_sock_addr) -> Option<u64> {
         let cgroup = unsafe { bpf_get_current_cgroup_id() };
         maps::set_caller(cookie, &Caller { cgroup, pid, _pad: 0, comm });
     }
-    Some(cookie)
+    cookie
 }
 
 /// Whether the agent itself uses a socket.

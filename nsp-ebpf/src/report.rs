@@ -51,9 +51,10 @@ fn record(work: &mut Work, category: Category) {
     first.first_ns = now_ns;
     first.last_ns = now_ns;
     first.opener_port = addition.opener_port;
-    let caller = if *cookie == 0 { None } else { maps::caller(*cookie) };
-    let caller = caller.unwrap_or_default();
-    (first.pid, first.comm, first.cgroup) = (caller.pid, caller.comm, caller.cgroup);
+    (first.pid, first.comm, first.cgroup) = (0, [0; 16], 0);
+    if *cookie != 0 {
+        maps::sign(*cookie, first);
+    }
     match maps::put_record(odd, Grain::Address, &event.key, first) {
         Ok(()) => {
             event.opener_port = addition.opener_port;
