@@ -26,7 +26,7 @@ const HTTPS: u16 = 443;
 const NAME: &str = "www.shop.example.com";
 const BELOW: &str = "*.shop.example.com";
 
-const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
     [perimeter]
     name = "payments"
     [private]

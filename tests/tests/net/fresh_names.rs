@@ -6,7 +6,7 @@
 use std::{
     fmt::Write as _,
     fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -15,7 +15,6 @@ use std::{
 };
 
 use nsp_tests::{
-    agent::Agent,
     netns::{Namespace, Process, World},
     packet::{BOTH, Family, Party},
     sockets::{Outcome, tcp_connect},
@@ -23,7 +22,7 @@ use nsp_tests::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::{cgroup::Cgroup, outbound::assert_denied, service};
+use crate::{cgroup::Cgroup, crowd, outbound::assert_denied, service};
 
 const HTTPS: u16 = 443;
 /// Threads that ask and connect at the same time.
@@ -49,17 +48,6 @@ const POLICY: &str = r#"
     profile = "job"
     access_mode = "enforced"
 "#;
-
-/// The address of the name with this number.
-fn address(family: Family, number: usize) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::from(0x0a40_0000 + number as u32).into(),
-        Family::V6 => {
-            let low = number as u16;
-            Ipv6Addr::new(0x2001, 0xdb8, 0xaaaa, 0, 0, 0, (number >> 16) as u16, low).into()
-        }
-    }
-}
 
 /// A server of names in the foreground; the options come last.
 pub(crate) fn dnsmasq(namespace: &Namespace, address: &str, options: &[&str]) -> Process {
@@ -94,17 +82,14 @@ fn office(world: &World, names: usize, directory: &Path) -> Process {
     for number in 0..names * 2 {
         for family in BOTH {
             let name = format!("n{number}.{}", SUFFIXES[number / names]);
-            let _written = writeln!(hosts, "{} {name}", address(family, number));
+            let _written = writeln!(hosts, "{} {name}", crowd::address(family, number));
         }
     }
     let file = directory.join("names");
     fs::write(&file, hosts).expect("a file of ours");
-    let (v4, v6) = (Party::Office.v4(), Party::Office.v6());
+    let v4 = Party::Office.v4();
     let office = world.host(Party::Office);
-    office.ip("route add local 10.64.0.0/16 dev lo\nroute add local 2001:db8:aaaa::/48 dev lo");
-    world
-        .router()
-        .ip(&format!("route add 10.64.0.0/16 via {v4}\nroute add 2001:db8:aaaa::/48 via {v6}"));
+    crowd::at_the_office(world);
     let known = format!("--addn-hosts={}", file.display());
     dnsmasq(office, &v4.to_string(), &[&known])
 }
@@ -161,16 +146,10 @@ fn first_packets_pass(stub: bool) {
     let conf = format!("nameserver {asked}\noptions timeout:1 attempts:5\n");
     fs::write(directory.join("resolv.conf"), conf).expect("a file of ours");
     fs::write(directory.join("hosts"), "").expect("a file of ours");
-    let mut agent = Agent::builder(world.server())
-        .policy(POLICY)
-        .argument("--resolv-conf")
-        .argument(directory.join("resolv.conf"))
-        .argument("--hosts")
-        .argument(directory.join("hosts"))
-        .start();
+    let mut agent = crowd::agent(&world, directory, POLICY);
     let from = |family: Family| SocketAddr::new(Party::Server.address(family), 0);
     let connect = |family: Family, number: usize, port: u16| {
-        let to = SocketAddr::new(address(family, number), port);
+        let to = SocketAddr::new(crowd::address(family, number), port);
         tcp_connect(world.server(), from(family), to, service::PATIENCE)
     };
     for family in BOTH {

@@ -14,6 +14,7 @@ mod calls;
 mod cgroup;
 mod clouds;
 mod coexist;
+mod crowd;
 mod dnat;
 mod dns_server;
 mod dns_status;

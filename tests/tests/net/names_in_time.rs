@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::Output,
     thread,
@@ -11,7 +11,6 @@ use std::{
 };
 
 use nsp_tests::{
-    agent::Agent,
     netns::World,
     packet::{BOTH, Family, Party},
     sockets::{Outcome, tcp_connect, tcp_counters, tcp_open},
@@ -20,6 +19,7 @@ use serde_json::Value;
 
 use crate::{
     answering::{Answering, Reply},
+    crowd,
     fresh_names::with_files,
     outbound::assert_denied,
     service,
@@ -43,37 +43,15 @@ const POLICY: &str = r#"
     access_mode = "enforced"
 "#;
 
-fn address(family: Family, number: usize) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::from(0x0a40_0000 + number as u32).into(),
-        Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0xaaaa, 0, 0, 0, 0, number as u16).into(),
-    }
-}
-
 /// The office answers at all addresses there, and the files name its server of names.
 fn world(directory: &Path) -> World {
     let world = World::builder().clients(&[Party::Office]).build();
-    let (v4, v6) = (Party::Office.v4(), Party::Office.v6());
-    world
-        .host(Party::Office)
-        .ip("route add local 10.64.0.0/16 dev lo\nroute add local 2001:db8:aaaa::/48 dev lo");
-    world
-        .router()
-        .ip(&format!("route add 10.64.0.0/16 via {v4}\nroute add 2001:db8:aaaa::/48 via {v6}"));
+    let v4 = Party::Office.v4();
+    crowd::at_the_office(&world);
     let conf = format!("nameserver {v4}\noptions timeout:1 attempts:5\n");
     fs::write(directory.join("resolv.conf"), conf).expect("a file of ours");
     fs::write(directory.join("hosts"), "").expect("a file of ours");
     world
-}
-
-fn agent(world: &World, directory: &Path, policy: &str) -> Agent {
-    Agent::builder(world.server())
-        .policy(policy)
-        .argument("--resolv-conf")
-        .argument(directory.join("resolv.conf"))
-        .argument("--hosts")
-        .argument(directory.join("hosts"))
-        .start()
 }
 
 /// Resolves and connects by a program of the server: `names` times below the suffix.
@@ -96,13 +74,13 @@ fn name_that_rotates_through_two_hundred_addresses_never_breaks() {
     let _dns = Answering::at(world.host(Party::Office), Party::Office.v4().into(), |asked| {
         let eight = (0..8).flat_map(|step| {
             let number = (asked.number * 37 + step * 25) % POOL;
-            BOTH.map(|family| (5, address(family, number)))
+            BOTH.map(|family| (5, crowd::address(family, number)))
         });
         Reply { addresses: eight.collect(), ..Reply::default() }
     });
     let office = world.host(Party::Office);
     let _https = service::tcp_of_the_kernel(office, HTTPS, 60_000);
-    let _agent = agent(&world, directory.path(), POLICY);
+    let _agent = crowd::agent(&world, directory.path(), POLICY);
     let full = std::env::var_os("NSP_TEST_FULL").is_some();
     let until = Instant::now() + Duration::from_secs(if full { 60 } else { 6 });
     let mut connected = 0;
@@ -129,7 +107,7 @@ fn live_connections_outlive_their_names_time_and_end_with_their_rule() {
     let world = world(directory.path());
     let dns = Answering::at(world.host(Party::Office), Party::Office.v4().into(), |asked| {
         let is_known = asked.name.ends_with("pool.example.com") && asked.number < 2;
-        let addresses = BOTH.map(|family| (1, address(family, 1)));
+        let addresses = BOTH.map(|family| (1, crowd::address(family, 1)));
         Reply {
             addresses: if is_known { addresses.into() } else { Vec::new() },
             ..Reply::default()
@@ -138,12 +116,12 @@ fn live_connections_outlive_their_names_time_and_end_with_their_rule() {
     let _https = service::tcp(world.host(Party::Office), HTTPS);
     let exact = "\"exact.example.com\"";
     let policy = POLICY.replace(&format!(", {exact}"), "");
-    let agent = agent(&world, directory.path(), &policy);
+    let agent = crowd::agent(&world, directory.path(), &policy);
     let seen = client(&world, directory.path(), "pool.example.com", 1);
     assert_eq!((&seen["connected"], dns.asked()), (&2.into(), 2), "{seen}");
     let ends = |family: Family| {
         let from = SocketAddr::new(Party::Server.address(family), 0);
-        (from, SocketAddr::new(address(family, 1), HTTPS))
+        (from, SocketAddr::new(crowd::address(family, 1), HTTPS))
     };
     let connect = |family: Family| {
         let (from, to) = ends(family);

@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::{
     answering::{Answering, Reply},
+    crowd,
     outbound::assert_denied,
     seen, service,
 };
@@ -49,13 +50,7 @@ fn resolv_conf(directory: &Path, resolvers: &[IpAddr]) {
 
 fn agent(world: &World, directory: &Path) -> Agent {
     fs::write(directory.join("hosts"), "").expect("a file of ours");
-    Agent::builder(world.server())
-        .policy(POLICY)
-        .argument("--resolv-conf")
-        .argument(directory.join("resolv.conf"))
-        .argument("--hosts")
-        .argument(directory.join("hosts"))
-        .start()
+    crowd::agent(world, directory, POLICY)
 }
 
 /// Asks for a name by UDP; whether there was an answer.

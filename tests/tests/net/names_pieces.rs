@@ -1,43 +1,24 @@
 //! Answers outside the envelope of the kernel's learning: what it costs in first packets, with the agent
 //! alive and stopped. The table that is printed is the one in docs/performance.md.
 
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    process::Output,
-    thread,
-    time::Duration,
-};
+use std::{fs, process::Output, thread, time::Duration};
 
 use nsp_tests::{
-    agent::Agent,
     netns::World,
-    packet::{BOTH, Family, Party},
+    packet::{BOTH, Party},
 };
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
     answering::{Answering, Reply},
+    crowd,
+    dns_status::POLICY,
     fresh_names::with_files,
     service,
 };
 
 const HTTPS: u16 = 443;
-
-const POLICY: &str = r#"
-    [perimeter]
-    name = "payments"
-    [private]
-    prefixes = []
-    [profile.job.outbound.shop]
-    fqdns = ["*.shop.example.com"]
-    ports = ["443/tcp"]
-    [resource.host]
-    host = true
-    profile = "job"
-    access_mode = "enforced"
-"#;
 
 /// A way that an answer comes.
 struct Way {
@@ -78,13 +59,6 @@ fn ways() -> [Way; 5] {
     ]
 }
 
-fn address(family: Family, number: usize) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::from(0x0a40_0000 + number as u32).into(),
-        Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0xaaaa, 0, 0, 0, 0, number as u16).into(),
-    }
-}
-
 /// `n<number>` of a name.
 fn number(name: &str) -> usize {
     name.split('.').next().and_then(|label| label.strip_prefix('n')?.parse().ok()).unwrap_or(0)
@@ -97,28 +71,19 @@ fn answers_outside_the_envelope_cost_first_packets_and_no_connection() {
     for (index, Way { name, reply, is_learned }) in ways().into_iter().enumerate() {
         let world = World::builder().clients(&[Party::Office]).build();
         let directory = tempfile::tempdir().expect("the temporary directory is writable");
-        let (v4, v6) = (Party::Office.v4(), Party::Office.v6());
+        let v4 = Party::Office.v4();
         let office = world.host(Party::Office);
-        office.ip("route add local 10.64.0.0/16 dev lo\nroute add local 2001:db8:aaaa::/48 dev lo");
-        world
-            .router()
-            .ip(&format!("route add 10.64.0.0/16 via {v4}\nroute add 2001:db8:aaaa::/48 via {v6}"));
+        crowd::at_the_office(&world);
         let conf = format!("nameserver {v4}\noptions timeout:2 attempts:3\n");
         fs::write(directory.path().join("resolv.conf"), conf).expect("a file of ours");
         fs::write(directory.path().join("hosts"), "").expect("a file of ours");
         let _dns = Answering::at(office, v4.into(), move |asked| {
             let at = index * 1000 + number(asked.name);
-            let addresses = BOTH.map(|family| (60, address(family, at))).into();
+            let addresses = BOTH.map(|family| (60, crowd::address(family, at))).into();
             Reply { addresses, ..reply.clone() }
         });
         let _https = service::tcp_of_the_kernel(office, HTTPS, 4096);
-        let mut agent = Agent::builder(world.server())
-            .policy(POLICY)
-            .argument("--resolv-conf")
-            .argument(directory.path().join("resolv.conf"))
-            .argument("--hosts")
-            .argument(directory.path().join("hosts"))
-            .start();
+        let mut agent = crowd::agent(&world, directory.path(), POLICY);
         let measure = |agent: &str, first: usize| {
             let mut client = with_files(directory.path(), env!("CARGO_BIN_EXE_fresh_client"));
             let numbers = [first, first + names, usize::from(HTTPS), names];
