@@ -16,6 +16,7 @@ mod names;
 pub mod oracle;
 pub mod overlay;
 mod ports;
+mod ranges;
 mod sweep;
 
 use ipnet::IpNet;
@@ -24,6 +25,7 @@ use nsp_common::{
     generation::{Association, Generation, PublicAccess, association, flags},
     learned::Unit,
     name::NameKey,
+    ranges::Page,
     verdict::Direction,
 };
 
@@ -69,6 +71,8 @@ pub struct Compiled {
     pub name_units: Vec<(NameKey, Unit)>,
     /// Address classes by prefix: a prefix stands for what no longer one covers.
     pub prefixes: Vec<(IpNet, u32)>,
+    /// The same as a range table.
+    pub pages: Vec<Page>,
     /// The names of outbound rules, with their identities.
     pub fqdns: Vec<(u32, Fqdn)>,
     /// The resources, with their associations' identities.
@@ -133,6 +137,7 @@ pub fn compile_with(
     }
     let prefix_count = pairs.len();
     let prefixes = sweep.prefixes(pairs);
+    let pages = ranges::build(&prefixes);
 
     let names::Names { classes: name_classes, fqdns, units } =
         names::compile(&rules, temporary, identities, &mut sweep);
@@ -162,6 +167,7 @@ pub fn compile_with(
         names: name_classes,
         name_units: units,
         prefixes,
+        pages,
         fqdns,
         resources: Vec::new(),
         sizes: Sizes::default(),

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** a failed load, publish or attach leaves what was in force in force.
 
+mod addresses;
 pub mod attach;
 mod calls;
 mod dry_run;
@@ -24,6 +25,7 @@ use std::{io, path::PathBuf};
 use aya::{Ebpf, maps::MapError, programs::ProgramError};
 use nsp_common::generation::SLOTS;
 
+pub use addresses::Engine;
 pub use calls::Calls;
 pub use flows::FlowEntry;
 use mapped::Mapped;
@@ -125,7 +127,8 @@ pub struct Datapath {
     rows: Mapped,
     rules: Mapped,
     name_classes: Mapped,
-    tries: publish::Tries,
+    names: publish::NameTables,
+    addresses: addresses::AddressTables,
     live: live::LiveTables,
     overlay: overlay::OverlayMaps,
     records: read::RecordTables,
@@ -146,7 +149,15 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError`]; nothing is left in the kernel.
     pub fn load(capacities: Capacities) -> Result<Self, DatapathError> {
-        let mut ebpf = object::load(&capacities)?;
+        Self::load_object(OBJECT, capacities)
+    }
+
+    /// The same with another object, which has more than the agent's own: for measuring.
+    ///
+    /// # Errors
+    /// As [`Datapath::load`].
+    pub fn load_object(object: &[u8], capacities: Capacities) -> Result<Self, DatapathError> {
+        let mut ebpf = object::load(object, &capacities)?;
         let slots = SLOTS as usize;
         let mut map = |name, entries, value| Mapped::new(&mut ebpf, name, entries, value);
         let datapath = Self {
@@ -163,7 +174,8 @@ impl Datapath {
             rows: map("ROWS", slots * capacities.rows, 4)?,
             rules: map("RULES", slots * capacities.rules, 4)?,
             name_classes: map("NAME_CLASSES", slots * capacities.names, 4)?,
-            tries: publish::Tries::new(&mut ebpf)?,
+            names: publish::NameTables::new(&mut ebpf)?,
+            addresses: addresses::AddressTables::new(&mut ebpf, capacities.engine)?,
             live: live::LiveTables::new(&mut ebpf)?,
             overlay: overlay::OverlayMaps::new(&mut ebpf)?,
             records: read::RecordTables::new(&mut ebpf)?,
@@ -178,6 +190,11 @@ impl Datapath {
         };
         datapath.begin_ageing()?;
         Ok(datapath)
+    }
+
+    /// What the object has beside: for measuring, and for nothing that judges.
+    pub fn object(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
     }
 
     /// Number of the generation in force, if there is one.

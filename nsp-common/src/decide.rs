@@ -56,20 +56,19 @@ pub trait Tables {
     /// ([`follow`]). The kernel programs put a function of its own here, which the
     /// verifier checks once.
     #[inline(always)]
-    fn follow(&mut self, packet: &Packet, generation: &Generation) -> Option<Decision>
+    fn follow(&mut self, packet: &Packet, generation: &Generation) -> Followed
     where
         Self: Sized,
     {
         follow(packet, self, generation)
     }
-    /// Judges a conversation anew; false when it is to be forgotten. A function of its own in the
-    /// kernel programs, too.
+    /// Judges a conversation anew. The kernel programs do it in between, for their stack's sake.
     #[inline(always)]
-    fn judged_anew(&mut self, key: &FlowKey, flow: &mut Flow, generation: &Generation) -> bool
+    fn judged_anew(&mut self, key: &FlowKey, flow: &mut Flow, generation: &Generation) -> Anew
     where
         Self: Sized,
     {
-        rejudge(key, flow, self, generation)
+        if rejudge(key, flow, self, generation) { Anew::Lives } else { Anew::Over }
     }
     /// Writes back what re-judging the conversation found last by [`Tables::flow`] came to.
     fn rejudged(&mut self, flow: &Flow);
@@ -151,6 +150,28 @@ pub trait Tables {
     fn icmp_budget(&mut self, budget: IcmpBudget) -> bool;
 }
 
+/// What a conversation that is judged anew comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anew {
+    /// It goes on, as it was judged.
+    Lives,
+    /// It is to be forgotten.
+    Over,
+    /// Not yet: whoever asked is to judge it, and to settle the packet again.
+    Later,
+}
+
+/// What looking for a packet's conversation comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// There is none.
+    Nothing,
+    /// What it stands for.
+    By(Decision),
+    /// As [`Anew::Later`]; nothing was changed.
+    Later,
+}
+
 /// What ICMP errors are about. Those about trusted peers need no conversation, so anybody can forge
 /// them; they must not use up what the others have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +222,8 @@ pub enum Step {
     Unclassifiable(Reason, TrafficClass),
     /// Go on.
     Undecided,
+    /// The packet's conversation is to be judged anew first ([`Anew::Later`]).
+    Later,
 }
 
 /// Judges one packet.
@@ -225,7 +248,7 @@ pub fn settle<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generatio
         return Step::Decided(Decision::pass(Reason::NotIp, TrafficClass::Unknown, way));
     }
     if packet.has(flags::FORWARDED) && generation.has(generation_flags::PASS_FORWARDED) {
-        return Step::Decided(forwarded(packet, tables, generation));
+        return forwarded(packet, tables, generation);
     }
     if !packet.has(flags::ADDRESSED) {
         let reason = flaw(packet).unwrap_or(Reason::TruncatedLink);
@@ -278,7 +301,7 @@ pub fn weigh<T: Tables>(
         Step::Unclassifiable(reason, class) => {
             return unclassifiable(reason, class, packet, tables, generation, seat);
         }
-        Step::Undecided => {}
+        Step::Undecided | Step::Later => {}
     }
     let class_number = tables.class_of(&packet.key.remote, packet.ip_family());
     // 3., as far as it asks the profile.
@@ -302,13 +325,21 @@ pub fn weigh<T: Tables>(
 /// A packet that a host which routes lets through unjudged. What answers it comes in by the same
 /// door as the host's own traffic, so it opens a conversation by which the answer is known.
 #[inline(always)]
-fn forwarded<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Decision {
+fn forwarded<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Step {
     let mut decision = Decision::pass(Reason::Forwarded, TrafficClass::Unknown, packet.way());
     if packet.has(flags::KEYED) && packet.flaw == 0 {
-        let known = !packet.is_bare_syn() && tables.follow(packet, generation).is_some();
-        decision.flow = if known { FlowAction::Touch } else { FlowAction::Open };
+        let followed = if packet.is_bare_syn() {
+            Followed::Nothing
+        } else {
+            tables.follow(packet, generation)
+        };
+        decision.flow = match followed {
+            Followed::Nothing => FlowAction::Open,
+            Followed::By(_) => FlowAction::Touch,
+            Followed::Later => return Step::Later,
+        };
     }
-    decision
+    Step::Decided(decision)
 }
 
 /// What the parser found wanting.

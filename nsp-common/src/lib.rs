@@ -10,6 +10,8 @@
 #![cfg_attr(not(feature = "user"), forbid(unsafe_code))]
 
 pub mod address;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod class;
 pub mod decide;
 pub mod decision;
@@ -26,6 +28,7 @@ pub mod net;
 pub mod order;
 pub mod overlay;
 pub mod packet;
+pub mod ranges;
 pub mod selector;
 pub mod verdict;
 

@@ -9,8 +9,8 @@
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_coarse_ns};
 use nsp_common::{
     decide::{
-        Decision, LAPSED, Step, Whose, allowed, blocked, follow, key_of, lapse, overlaid, rejudge,
-        settle, settle_by, weigh,
+        Decision, Followed, LAPSED, Step, Tables, Whose, allowed, blocked, follow, key_of, lapse,
+        overlaid, rejudge, settle, settle_by, weigh,
     },
     flow::standing,
     generation::{Current, association, flags as generation_flags},
@@ -22,7 +22,7 @@ use nsp_common::{
 use crate::{
     dns::{self, Buffer},
     flow,
-    maps::{self, Hook},
+    maps::{self, Hook, anew},
     report,
     sender::{Caller, Described, NoSender, Sender, Socket, nearest_association, resolving_bits},
     tables::{Live, observe},
@@ -34,14 +34,38 @@ mod step {
     pub(super) const REFUSED: u32 = 1;
     pub(super) const UNCLASSIFIABLE: u32 = 2;
     pub(super) const UNDECIDED: u32 = 3;
+    pub(super) const LATER: u32 = 4;
 }
 
-/// The first half of the decision, for packets of every kind.
+/// What [`nsp_follow`] answers; the decision lies in the work place.
+pub(crate) mod followed {
+    pub(crate) const NOTHING: u32 = 0;
+    pub(crate) const BY: u32 = 1;
+    pub(crate) const LATER: u32 = 2;
+}
+
+/// The first half of the decision. What a conversation stands for in a new generation is judged in between,
+/// by a function beside the others and not below them: together they would need more than the stack.
+#[inline(always)]
+fn settled(hook: Hook) -> u32 {
+    let hook = hook as u32;
+    let answer = nsp_settle(hook, 0);
+    if answer != step::LATER {
+        return answer;
+    }
+    nsp_rejudge(hook);
+    nsp_settle(hook, 1)
+}
+
+/// The first half of the decision, for packets of every kind; `again` when their conversation was judged
+/// anew, by the same generation.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nsp_settle(hook: u32) -> u32 {
+pub(crate) extern "C" fn nsp_settle(hook: u32, again: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return step::DECIDED };
-    observe(work);
+    if again == 0 {
+        observe(work);
+    }
     let mut tables = Live::of(NoSender, hook, work);
     let (reason, class, answer) = match settle(&work.packet, &mut tables, &work.generation) {
         Step::Decided(decision) => {
@@ -51,6 +75,7 @@ pub(crate) extern "C" fn nsp_settle(hook: u32) -> u32 {
         Step::Refused(reason, class) => (reason, class, step::REFUSED),
         Step::Unclassifiable(reason, class) => (reason, class, step::UNCLASSIFIABLE),
         Step::Undecided => return step::UNDECIDED,
+        Step::Later => return step::LATER,
     };
     work.decision.reason = reason;
     work.decision.class = class;
@@ -102,7 +127,7 @@ fn weigh_by<S: Sender>(hook: u32, answer: u32, sender: S) -> u32 {
 /// Both halves for a packet that is only described; nothing is written.
 #[inline(always)]
 pub(crate) fn described(hook: Hook) {
-    let answer = nsp_settle(hook as u32);
+    let answer = settled(hook);
     if answer != step::DECIDED {
         nsp_weigh_described(hook as u32, answer);
     }
@@ -117,26 +142,35 @@ pub(crate) extern "C" fn nsp_follow(hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
     let mut tables = Live::of(NoSender, hook, work);
     match follow(&work.packet, &mut tables, &work.generation) {
-        Some(decision) => {
+        Followed::By(decision) => {
             work.decision = decision;
-            1
+            followed::BY
         }
-        None => 0,
+        Followed::Nothing => followed::NOTHING,
+        Followed::Later => followed::LATER,
     }
 }
 
-/// Judges the conversation in the work place anew. Answers zero when it is to be forgotten.
+/// Judges the conversation in the work place anew, and writes what came of it to its entry.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn nsp_rejudge(hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
-    let tables = Live::of(NoSender, hook, work);
+    let mut tables = Live::of(NoSender, hook, work);
     let key = if work.packet.has(packet_flags::ICMP_ERROR) {
         &work.packet.inner
     } else {
         &work.packet.key
     };
-    u32::from(rejudge(key, &mut work.entry.flow, &tables, &work.generation))
+    let lives = rejudge(key, &mut work.entry.flow, &tables, &work.generation);
+    work.anew = if lives { anew::LIVES } else { anew::OVER };
+    tables.find(key);
+    if lives {
+        tables.rejudged(&work.entry.flow);
+    } else {
+        tables.forget(key);
+    }
+    0
 }
 
 /// An association and who opens, as one number that a function takes.
@@ -214,7 +248,7 @@ pub(crate) extern "C" fn nsp_report(hook: u32) -> u32 {
 /// Decides about the packet in the hook's work place, which comes in, and concludes.
 #[inline(always)]
 pub(crate) fn inbound(hook: Hook) -> Verdict {
-    let answer = nsp_settle(hook as u32);
+    let answer = settled(hook);
     if answer != step::DECIDED {
         nsp_weigh_inbound(hook as u32, answer);
     }
@@ -232,7 +266,7 @@ pub(crate) fn outbound(skb: *mut __sk_buff, hook: Hook) -> Verdict {
 /// Decides about the packet in the hook's work place, which goes out. It is not concluded.
 #[inline(always)]
 pub(crate) fn outbound_only(skb: *mut __sk_buff, hook: Hook) {
-    let answer = nsp_settle(hook as u32);
+    let answer = settled(hook);
     if answer != step::DECIDED {
         nsp_weigh_outbound(skb, hook as u32, answer);
     }
@@ -347,7 +381,7 @@ pub(crate) extern "C" fn nsp_strict_skb(skb: *mut __sk_buff) -> u32 {
 /// Decides about the call in the hook's work place. It is not concluded: most calls become packets.
 #[inline(always)]
 pub(crate) fn call(hook: Hook) {
-    let answer = nsp_settle(hook as u32);
+    let answer = settled(hook);
     if answer != step::DECIDED {
         nsp_weigh_call(hook as u32, answer);
     }

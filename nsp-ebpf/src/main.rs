@@ -11,6 +11,8 @@
 mod ageing;
 mod atomic;
 mod barrier;
+#[cfg(feature = "bench")]
+mod bench;
 mod call;
 mod count;
 mod dns;
@@ -20,6 +22,7 @@ mod judge;
 mod maps;
 mod order;
 mod packet;
+mod ranges;
 mod report;
 mod send;
 mod sender;

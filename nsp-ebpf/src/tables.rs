@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber},
-    decide::{Allowed, Decision, IcmpBudget, Tables, Whose},
+    decide::{Allowed, Anew, Decision, Followed, IcmpBudget, Tables, Whose},
     flow::{Flow, FlowKey},
     generation::{Association, Current, Generation},
     learned::Learned,
@@ -16,7 +16,9 @@ use nsp_common::{
 
 use crate::{
     flow, judge,
-    maps::{self, Found, Hook, Work},
+    judge::followed,
+    maps::{self, Found, Hook, Work, anew},
+    ranges,
     sender::Sender,
 };
 
@@ -38,6 +40,7 @@ pub(crate) fn observe(work: &mut Work) {
     work.odd_epoch = u32::from(odd_epoch);
     work.slot = current.slot(work.now_ns);
     work.generation = maps::generation(work.slot);
+    work.anew = anew::NOT;
 }
 
 /// The maps as the packet in a work place sees them ([`observe`]). What is said there is not copied
@@ -64,6 +67,12 @@ impl<S: Sender> Live<S> {
     pub(crate) fn is_dry(&self) -> bool {
         let hook = self.hook;
         hook == Hook::Explain as u32 || hook == Hook::Call as u32 || hook == Hook::Send as u32
+    }
+
+    /// Looks for the conversation that is meant from now on.
+    #[inline(always)]
+    pub(crate) fn find(&mut self, key: &FlowKey) {
+        self.found = maps::flow(key);
     }
 
     /// What was observed.
@@ -93,36 +102,35 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
-        self.found = maps::flow(key);
-        if self.found.flow.is_null() {
+        self.find(key);
+        let anew = self.work().anew;
+        if self.found.flow.is_null() || anew == anew::OVER {
             return None;
         }
         // SAFETY: a map value, not null; copied at once (see maps::copied!), to the work place of this
-        // processor.
+        // processor. What was judged anew lies there already; in a dry run nowhere else.
         unsafe {
-            (*self.work).entry.flow = *self.found.flow;
+            if anew != anew::LIVES {
+                (*self.work).entry.flow = *self.found.flow;
+            }
             Some((*self.work).entry.flow)
         }
     }
 
     #[inline(always)]
-    fn follow(&mut self, _packet: &Packet, _generation: &Generation) -> Option<Decision> {
+    fn follow(&mut self, _packet: &Packet, _generation: &Generation) -> Followed {
         // SAFETY: the work place is this processor's and outlives the packet; only fields that
         // nobody holds a reference to are touched.
-        unsafe {
-            if judge::nsp_follow(self.hook) == 0 { None } else { Some((*self.work).decision) }
+        match judge::nsp_follow(self.hook) {
+            followed::BY => Followed::By(unsafe { (*self.work).decision }),
+            followed::LATER => Followed::Later,
+            _ => Followed::Nothing,
         }
     }
 
     #[inline(always)]
-    fn judged_anew(&mut self, _key: &FlowKey, flow: &mut Flow, _generation: &Generation) -> bool {
-        // SAFETY: as above.
-        unsafe {
-            (*self.work).entry.flow = *flow;
-            let lives = judge::nsp_rejudge(self.hook) != 0;
-            *flow = (*self.work).entry.flow;
-            lives
-        }
+    fn judged_anew(&mut self, _key: &FlowKey, _flow: &mut Flow, _generation: &Generation) -> Anew {
+        Anew::Later
     }
 
     #[inline(always)]
@@ -185,7 +193,7 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn class_of(&self, address: &Address, family: Family) -> u32 {
-        maps::class_of(self.slot(), address, family).unwrap_or(0)
+        ranges::class_of(self.slot(), address, family)
     }
 
     #[inline(always)]

@@ -41,11 +41,24 @@ pub(crate) fn object() -> Result<PathBuf> {
     Ok(object)
 }
 
+/// Builds the kernel programs with those that measure, and returns the path of the object.
+pub(crate) fn bench_object() -> Result<PathBuf> {
+    let toolchain = bpf::toolchain()?;
+    let target = workspace::bpf_target().join("bench");
+    let mut cargo = cargo_in(&target, &toolchain, "build");
+    command::run(cargo.args(["--bin", "nsp", "--features", "bench"]))?;
+    Ok(target.join(bpf::TARGET).join("release/nsp"))
+}
+
 /// cargo for package `nsp-ebpf` and the BPF target, with the given verb.
 ///
 /// Its directory is `target/bpf`, where `nsp-agent/build.rs` picks the object up. No variable
 /// tells it, so that a plain `cargo test` and this tool do not take turns in rebuilding the agent.
 pub(crate) fn cargo(toolchain: &Toolchain, verb: &str) -> std::process::Command {
+    cargo_in(&workspace::bpf_target(), toolchain, verb)
+}
+
+fn cargo_in(target: &Path, toolchain: &Toolchain, verb: &str) -> std::process::Command {
     let Toolchain { compiler, linker } = toolchain;
     let mut cargo = compiler.command(&compiler.cargo);
     cargo
@@ -56,7 +69,7 @@ pub(crate) fn cargo(toolchain: &Toolchain, verb: &str) -> std::process::Command 
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .args([verb, "--release", "--package", "nsp-ebpf", "--target", bpf::TARGET])
         .args(["-Zbuild-std=core", "--target-dir"])
-        .arg(workspace::bpf_target());
+        .arg(target);
     cargo
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Each verb is a file of its name. Nothing here becomes part of the product.
 
+mod bench;
 mod bpf;
 mod build;
 mod check;
@@ -33,6 +34,7 @@ enum Verb {
     Build(build::Arguments),
     Test(test::Arguments),
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
     Check(check::Arguments),
     Fuzz(fuzz::Arguments),
 }
@@ -55,6 +57,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Test(arguments) => test::run(arguments),
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Verb::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -3,15 +3,17 @@
 use aya::{Ebpf, EbpfLoader, programs::Program};
 use nsp_common::generation::SLOTS;
 
-use super::DatapathError;
+use super::{DatapathError, Engine};
 use crate::compile::{Sizes, limits::NAMES_MAX};
 
 /// The kernel programs, as `cargo xtask build` made them; empty in a build without them.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nsp.bpf"));
 
-/// Room per slot, in entries. Frozen when the maps are made.
+/// What is frozen when the programs are loaded: room per slot, in entries, and the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacities {
+    /// What maps addresses to classes.
+    pub engine: Engine,
     /// Address and name classes.
     pub classes: usize,
     /// Cells of the comb.
@@ -38,6 +40,7 @@ impl Capacities {
     pub fn for_sizes(sizes: &Sizes) -> Self {
         let room = |needed: usize, least: usize| (needed * 2).next_power_of_two().max(least);
         Self {
+            engine: Engine::default(),
             classes: room(sizes.classes, 4096),
             cells: room(sizes.cells, 8192),
             rows: room(sizes.rows, 8192),
@@ -56,12 +59,23 @@ impl Capacities {
 const PEER_PART: u32 = 8;
 
 /// Loads the object and every program.
-pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
-    if OBJECT.is_empty() {
+pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, DatapathError> {
+    if object.is_empty() {
         return Err(DatapathError::NoObject);
     }
-    let Capacities { classes, cells, rows, rules, names, selectors, flows, records, networks } =
-        *capacities;
+    let Capacities {
+        engine,
+        classes,
+        cells,
+        rows,
+        rules,
+        names,
+        selectors,
+        flows,
+        records,
+        networks,
+    } = *capacities;
+    let by_trie = u32::from(engine == Engine::LpmTrie);
     let slots = |entries: usize| SLOTS * entries as u32;
     let globals = [classes as u32, cells as u32, rows as u32, rules as u32, names as u32];
     let flows_v6 = flows / 4;
@@ -71,6 +85,7 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
     let mut loader = EbpfLoader::new();
     loader
         .override_global("NETNS_COOKIE", &netns_cookie, true)
+        .override_global("BY_TRIE", &by_trie, true)
         .override_global("AGENT_PID", &agent_pid, true)
         .override_global("PEER_FLOWS_MAX_V4", &peer_flows[0], true)
         .override_global("PEER_FLOWS_MAX_V6", &peer_flows[1], true)
@@ -99,7 +114,7 @@ pub(super) fn load(capacities: &Capacities) -> Result<Ebpf, DatapathError> {
         .map_max_entries("COARSE_ODD", networks)
         .map_max_entries("MANY_EVEN", networks)
         .map_max_entries("MANY_ODD", networks);
-    let mut ebpf = loader.load(OBJECT).map_err(DatapathError::Load)?;
+    let mut ebpf = loader.load(object).map_err(DatapathError::Load)?;
     for (name, program) in ebpf.programs_mut() {
         let loaded = match program {
             Program::Xdp(program) => program.load(),

@@ -9,12 +9,11 @@ use aya::{
         lpm_trie::{Key, LpmTrie},
     },
 };
-use ipnet::IpNet;
 use nsp_common::{
     class::{PortEntry, port_index},
     generation::{ASSOCIATIONS_MAX, Current, Generation, SLOTS},
     learned::Unit,
-    name::KEY_LEN,
+    name::{KEY_LEN, NameKey},
     selector::Selector,
 };
 
@@ -27,79 +26,37 @@ const INSERT_TRIES: u32 = 200;
 /// `BPF_F_NO_PREALLOC`, which tries insist on.
 const NO_PREALLOC: u32 = 1;
 
-type TrieV4 = LpmTrie<MapData, [u8; 4], u32>;
-type TrieV6 = LpmTrie<MapData, [u8; 16], u32>;
 /// The value is a [`Unit`] as two words.
 type NameTrie = LpmTrie<MapData, [u8; KEY_LEN], [u32; 2]>;
 
-/// The address tries, one of each family a slot.
-pub(super) struct Tries {
-    v4: ArrayOfMaps<MapData, TrieV4>,
-    v6: ArrayOfMaps<MapData, TrieV6>,
+/// Names to their units, one trie a slot.
+pub(super) struct NameTables {
     names: ArrayOfMaps<MapData, NameTrie>,
-    /// An empty trie for slot zero.
-    idle: Option<TrieV4>,
+    /// Slots whose trie is empty: most policies have no names, and a grace period takes its time.
+    is_empty: [bool; SLOTS as usize],
 }
 
-impl Tries {
+impl NameTables {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
-        Ok(Self {
-            v4: take(ebpf, "ADDRESSES_V4")?,
-            v6: take(ebpf, "ADDRESSES_V6")?,
-            names: take(ebpf, "NAMES")?,
-            idle: None,
-        })
+        Ok(Self { names: take(ebpf, "NAMES")?, is_empty: [false; SLOTS as usize] })
     }
 
-    /// Fills fresh tries and puts them into a slot. The kernel waits a grace period in each update
-    /// of a map of maps, so afterwards no program looks at what was there before.
-    fn fill(&mut self, slot: u32, compiled: &Compiled) -> Result<(), DatapathError> {
-        let Compiled { prefixes, name_units, .. } = compiled;
-        let count = |v6: bool| {
-            let of_family =
-                prefixes.iter().filter(|(prefix, _)| matches!(prefix, IpNet::V6(_)) == v6);
-            (of_family.count() as u32).max(1)
-        };
-        let failed = |map| move |source| DatapathError::Map { operation: "fill", map, source };
-        let mut v4 = TrieV4::create(count(false), NO_PREALLOC).map_err(failed("ADDRESSES_V4"))?;
-        let mut v6 = TrieV6::create(count(true), NO_PREALLOC).map_err(failed("ADDRESSES_V6"))?;
-        for (prefix, class) in prefixes {
-            let length = u32::from(prefix.prefix_len());
-            match prefix {
-                IpNet::V4(net) => {
-                    insert(&mut v4, &Key::new(length, net.network().octets()), *class)
-                        .map_err(failed("ADDRESSES_V4"))?;
-                }
-                IpNet::V6(net) => {
-                    insert(&mut v6, &Key::new(length, net.network().octets()), *class)
-                        .map_err(failed("ADDRESSES_V6"))?;
-                }
-            }
+    /// Fills a fresh trie and puts it into a slot.
+    fn fill(&mut self, slot: u32, units: &[(NameKey, Unit)]) -> Result<(), DatapathError> {
+        let is_empty = &mut self.is_empty[slot as usize];
+        if *is_empty && units.is_empty() {
+            return Ok(());
         }
-        let room = (name_units.len() as u32).max(1);
-        let mut names = NameTrie::create(room, NO_PREALLOC).map_err(failed("NAMES"))?;
-        for (key, Unit { name, quota }) in name_units {
+        let failed = |source| DatapathError::Map { operation: "fill", map: "NAMES", source };
+        let room = (units.len() as u32).max(1);
+        let mut names = NameTrie::create(room, NO_PREALLOC).map_err(failed)?;
+        for (key, Unit { name, quota }) in units {
             insert(&mut names, &Key::new(key.bits(), key.bytes), [*name, *quota])
-                .map_err(failed("NAMES"))?;
+                .map_err(failed)?;
         }
-        self.names.set(slot, &names, 0).map_err(failed("NAMES"))?;
-        self.v4.set(slot, &v4, 0).map_err(failed("ADDRESSES_V4"))?;
-        self.v6.set(slot, &v6, 0).map_err(failed("ADDRESSES_V6"))?;
+        self.names.set(slot, &names, 0).map_err(failed)?;
+        *is_empty = units.is_empty();
         Ok(())
-    }
-
-    /// Waits until no program runs that began before this call: updating a map of maps does
-    /// (kernel/bpf/syscall.c, maybe_wait_bpf_programs). Slot zero is never looked up.
-    pub(super) fn grace(&mut self) -> Result<(), DatapathError> {
-        let failed =
-            |source| DatapathError::Map { operation: "wait on", map: "ADDRESSES_V4", source };
-        if self.idle.is_none() {
-            self.idle = Some(TrieV4::create(1, NO_PREALLOC).map_err(failed)?);
-        }
-        match &self.idle {
-            Some(idle) => self.v4.set(0, idle, 0).map_err(failed),
-            None => Ok(()),
-        }
     }
 }
 
@@ -139,7 +96,8 @@ impl Datapath {
         let number = self.last_number + 1;
         // First the empty header: whoever still holds this slot's number from long ago finds none.
         self.generations.write(slot as usize, &[Generation::default()]);
-        self.tries.fill(slot, compiled)?;
+        self.names.fill(slot, &compiled.name_units)?;
+        self.addresses.fill(slot, compiled)?;
         self.write_tables(slot as usize, compiled);
         self.live.select(slot, &super::live::in_slot(slot, selectors))?;
         for ((protocol, port), association) in listeners {
@@ -160,13 +118,14 @@ impl Datapath {
         for old in (1..SLOTS).filter(|it| *it != slot && before.is_none_or(|(was, _)| was != *it)) {
             // What stays of them takes room and no more; the next publication tries again.
             let _cleared = self.live.select(old, &[]);
+            let _released = self.addresses.release(old);
         }
         Ok(number)
     }
 
     /// Waits until no program runs that began before this call.
     pub(super) fn grace(&mut self) -> Result<(), DatapathError> {
-        self.tries.grace()
+        self.addresses.grace()
     }
 
     /// The slot after the current one. Slot zero stays empty for ever: it is what "nothing

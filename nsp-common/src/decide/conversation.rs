@@ -1,6 +1,8 @@
 //! Step 4: a packet of a tracked conversation follows the conversation's verdict.
 
-use super::{Decision, FlowAction, IcmpBudget, Step, Tables, Whose, overlay, resource};
+use super::{
+    Anew, Decision, FlowAction, Followed, IcmpBudget, Step, Tables, Whose, overlay, resource,
+};
 use crate::{
     class,
     flow::{Flow, FlowKey, standing},
@@ -51,12 +53,13 @@ pub(super) fn judge<T: Tables>(packet: &Packet, tables: &mut T, generation: &Gen
         // A SYN alone asks anew: it never rides on what an earlier conversation was allowed.
         return Step::Undecided;
     }
-    let Some(mut decision) = tables.follow(packet, generation) else {
-        return if is_error {
-            Step::Refused(Reason::IcmpUnrelated, TrafficClass::Public)
-        } else {
-            Step::Undecided
-        };
+    let mut decision = match tables.follow(packet, generation) {
+        Followed::By(decision) => decision,
+        Followed::Nothing if is_error => {
+            return Step::Refused(Reason::IcmpUnrelated, TrafficClass::Public);
+        }
+        Followed::Nothing => return Step::Undecided,
+        Followed::Later => return Step::Later,
     };
     if (tables.overlay() != 0 || decision.temporary) && decision.verdict == Verdict::Pass {
         tables.overlaid(packet, &mut decision);
@@ -92,37 +95,36 @@ fn is_trusted<T: Tables>(inner: &FlowKey, packet: &Packet, tables: &T) -> bool {
 /// What the conversation of a packet, or the one an ICMP error is about, stands for in the current
 /// generation. A packet that it carries ages it; one that is over is forgotten.
 #[inline(always)]
-pub fn follow<T: Tables>(
-    packet: &Packet,
-    tables: &mut T,
-    generation: &Generation,
-) -> Option<Decision> {
+pub fn follow<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation) -> Followed {
     let is_error = packet.has(flags::ICMP_ERROR);
     let key = if is_error { &packet.inner } else { &packet.key };
-    let mut flow = tables.flow(key)?;
+    let Some(mut flow) = tables.flow(key) else { return Followed::Nothing };
     if flow.is_expired(key.protocol, tables.now_ns()) {
         tables.forget(key);
-        return None;
+        return Followed::Nothing;
     }
     if flow.generation != generation.number {
-        if !tables.judged_anew(key, &mut flow, generation) {
-            tables.forget(key);
-            return None;
+        match tables.judged_anew(key, &mut flow, generation) {
+            Anew::Lives => tables.rejudged(&flow),
+            Anew::Over => {
+                tables.forget(key);
+                return Followed::Nothing;
+            }
+            Anew::Later => return Followed::Later,
         }
-        tables.rejudged(&flow);
     }
     let mut decision = standing_of(&flow);
     if is_error {
-        return Some(decision);
+        return Followed::By(decision);
     }
     if asks_anew(packet, &flow) {
-        return None;
+        return Followed::Nothing;
     }
     decision.flow = FlowAction::Touch;
     if decision.verdict == Verdict::Pass {
         tables.touch(packet, &flow);
     }
-    Some(decision)
+    Followed::By(decision)
 }
 
 /// Judges a conversation anew, from what it stores: its association, who opened it, its name. The

@@ -1,6 +1,6 @@
 //! What keeps a host on its network, whatever the policy says: discovery, DHCP, multicast, DNS.
 
-use super::{Decision, FlowAction, Step, Tables};
+use super::{Decision, FlowAction, Followed, Step, Tables};
 use crate::{
     address::Family,
     generation::{Generation, flags as generation_flags},
@@ -136,10 +136,12 @@ fn resolver<T: Tables>(packet: &Packet, tables: &mut T, generation: &Generation)
     let mut decision =
         Decision::pass(Reason::Resolver, TrafficClass::Infrastructure, Direction::Outbound);
     // What was an ordinary peer before it was trusted gets a conversation of the other kind.
-    let known = !packet.is_bare_syn()
-        && tables
-            .follow(packet, generation)
-            .is_some_and(|decision| decision.reason == Reason::Resolver);
-    decision.flow = if known { FlowAction::Touch } else { FlowAction::Open };
+    let followed =
+        if packet.is_bare_syn() { Followed::Nothing } else { tables.follow(packet, generation) };
+    decision.flow = match followed {
+        Followed::By(known) if known.reason == Reason::Resolver => FlowAction::Touch,
+        Followed::By(_) | Followed::Nothing => FlowAction::Open,
+        Followed::Later => return Step::Later,
+    };
     Step::Decided(decision)
 }

@@ -12,6 +12,7 @@ use nsp_common::{
 use super::{SECOND, Source, announced, copied, group, nsp_read_message, question, tell};
 use crate::{
     maps::{self, Reading, Work},
+    ranges,
     teach::teach,
 };
 
@@ -179,7 +180,7 @@ fn is_forbidden(work: &Work, address: &Address, family: Family) -> bool {
         return true;
     }
     let is_private = |address: &Address, family| {
-        let number = maps::class_of(work.slot, address, family).unwrap_or(0);
+        let number = ranges::class_of(work.slot, address, family);
         let class = maps::class(work.slot, number);
         // Nor may a name lead to the cloud's own endpoints.
         class.is_some_and(|class| {

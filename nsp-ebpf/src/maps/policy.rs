@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     Global,
-    bindings::BPF_F_MMAPABLE,
+    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
     btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, lpm_trie::Key},
     macros::btf_map,
 };
@@ -11,10 +11,12 @@ use nsp_common::{
     address::{Address, Family},
     class::{Cell, Class, PortEntry, PortTable},
     generation::{ASSOCIATIONS_MAX, Association, Control, Generation, SLOTS},
+    ranges::{Page, Pages},
     selector::Selector,
 };
 
 use super::copied;
+use crate::{barrier, ranges::nsp_descend};
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 const SLOT_COUNT: usize = SLOTS as usize;
@@ -69,10 +71,16 @@ static RULES: Array<u32, 4096, MMAPABLE> = Array::new();
 #[btf_map]
 static NAME_CLASSES: Array<u32, 4096, MMAPABLE> = Array::new();
 
+type RangePages = Array<Page, 1, { BPF_F_INNER_MAP as usize }>;
 type TrieV4 = LpmTrie<[u8; 4], u32, 1>;
 type TrieV6 = LpmTrie<[u8; 16], u32, 1>;
 
-/// Address to class, IPv4: one trie a slot, put in when it is full (reference engine).
+/// Address to class, both families: one range table a slot, put in when it is full. Tables have as many
+/// pages as they need (`BPF_F_INNER_MAP`, kernel 5.10).
+#[btf_map]
+static RANGES: ArrayOfMaps<RangePages, SLOT_COUNT> = ArrayOfMaps::new();
+
+/// Address to class, IPv4: one trie a slot (the reference engine).
 #[btf_map]
 static ADDRESSES_V4: ArrayOfMaps<TrieV4, SLOT_COUNT> = ArrayOfMaps::new();
 
@@ -157,9 +165,40 @@ pub(crate) fn name_class(slot: u32, name: u32) -> Option<u32> {
     NAME_CLASSES.get(part(slot, &NAME_CAPACITY, name)?).copied()
 }
 
+/// The range table of a slot.
+pub(crate) struct RangeTable {
+    slot: u32,
+    pages: &'static RangePages,
+}
+
+impl RangeTable {
+    /// The table, if there is one in the slot.
+    #[inline(always)]
+    pub(crate) fn of(slot: u32) -> Option<Self> {
+        Some(Self { slot, pages: RANGES.get(slot)? })
+    }
+}
+
+impl Pages for RangeTable {
+    #[inline(always)]
+    fn page(&self, number: u32) -> Option<&Page> {
+        self.pages.get(number)
+    }
+
+    #[inline(always)]
+    fn opaque(&self, number: u32) -> u32 {
+        barrier::opaque(number as usize) as u32
+    }
+
+    #[inline(always)]
+    fn descend(&self, reference: u32, word: u32) -> u32 {
+        nsp_descend(self.slot, reference, word, 0)
+    }
+}
+
 /// The class number of an address, by the slot's trie.
 #[inline(always)]
-pub(crate) fn class_of(slot: u32, address: &Address, family: Family) -> Option<u32> {
+pub(crate) fn class_by_trie(slot: u32, address: &Address, family: Family) -> Option<u32> {
     match family {
         Family::V4 => {
             let key = Key::new(32, address.v4_octets());

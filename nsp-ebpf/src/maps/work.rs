@@ -32,12 +32,26 @@ pub(crate) struct Work {
     pub(crate) overlay: u32,
     /// The conversation to be judged anew, and what came of it; then on its way to the proven.
     pub(crate) entry: Proven,
+    /// Whether it was, as one of [`anew`].
+    pub(crate) anew: u32,
+    /// Zero.
+    pub(crate) _pad: u32,
     /// The cgroups of a sender that is only described.
     pub(crate) cgroups: [u64; 8],
     /// Where the parser forgets offsets.
     pub(crate) cursor: u32,
     /// The socket that it goes out by, or zero.
     pub(crate) cookie: u64,
+}
+
+/// What became of a conversation that was judged anew.
+pub(crate) mod anew {
+    /// It was not.
+    pub(crate) const NOT: u32 = 0;
+    /// It goes on.
+    pub(crate) const LIVES: u32 = 1;
+    /// It is over.
+    pub(crate) const OVER: u32 = 2;
 }
 
 /// One work place a program, for programs of different hooks may interrupt each other on a

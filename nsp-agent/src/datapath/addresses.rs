@@ -1,0 +1,130 @@
+//! Address to class in the kernel, by one of two engines: a fresh table a generation, put into its slot whole.
+
+use aya::{
+    Ebpf,
+    maps::{
+        Array, ArrayOfMaps, MapData, MapError,
+        lpm_trie::{Key, LpmTrie},
+    },
+};
+use ipnet::IpNet;
+use nsp_common::{generation::SLOTS, ranges::Page};
+
+use super::{DatapathError, publish::insert, take};
+use crate::compile::Compiled;
+
+/// Which table maps addresses to classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// Range tables ([`nsp_common::ranges`]): the same cost for ten prefixes and for a million.
+    #[default]
+    RangeTable,
+    /// The kernel's own `BPF_MAP_TYPE_LPM_TRIE`: slow from some thousand prefixes on, and what the other
+    /// is held against.
+    LpmTrie,
+}
+
+/// `BPF_F_NO_PREALLOC`, which tries insist on.
+const NO_PREALLOC: u32 = 1;
+/// `BPF_F_INNER_MAP` (kernel 5.10): arrays of other sizes may take this one's place in a map of maps.
+const ANY_SIZE: u32 = 1 << 12;
+/// Pages that a table out of use may keep until its slot is built in again; a larger one goes at once.
+const IDLE_PAGES: usize = 256;
+
+type Pages = Array<MapData, Page>;
+type TrieV4 = LpmTrie<MapData, [u8; 4], u32>;
+type TrieV6 = LpmTrie<MapData, [u8; 16], u32>;
+
+/// The address tables, by slot.
+pub(super) struct AddressTables {
+    engine: Engine,
+    ranges: ArrayOfMaps<MapData, Pages>,
+    v4: ArrayOfMaps<MapData, TrieV4>,
+    v6: ArrayOfMaps<MapData, TrieV6>,
+    /// A table without content.
+    idle: Pages,
+    /// Pages of the table in each slot.
+    sizes: [usize; SLOTS as usize],
+}
+
+impl AddressTables {
+    pub(super) fn new(ebpf: &mut Ebpf, engine: Engine) -> Result<Self, DatapathError> {
+        Ok(Self {
+            engine,
+            ranges: take(ebpf, "RANGES")?,
+            v4: take(ebpf, "ADDRESSES_V4")?,
+            v6: take(ebpf, "ADDRESSES_V6")?,
+            idle: Pages::create(1, ANY_SIZE).map_err(failed("RANGES"))?,
+            sizes: [0; SLOTS as usize],
+        })
+    }
+
+    /// Fills a fresh table and puts it into a slot. The kernel waits a grace period in each update of a
+    /// map of maps (kernel/bpf/syscall.c, maybe_wait_bpf_programs), so afterwards no program looks at
+    /// anything that was in the slot before.
+    pub(super) fn fill(&mut self, slot: u32, compiled: &Compiled) -> Result<(), DatapathError> {
+        match self.engine {
+            Engine::RangeTable => self.fill_ranges(slot, &compiled.pages),
+            Engine::LpmTrie => self.fill_tries(slot, &compiled.prefixes),
+        }
+    }
+
+    fn fill_ranges(&mut self, slot: u32, pages: &[Page]) -> Result<(), DatapathError> {
+        let mut table = Pages::create(pages.len() as u32, ANY_SIZE).map_err(failed("RANGES"))?;
+        // A system call a page: two thousand for a million prefixes.
+        for (number, page) in pages.iter().enumerate() {
+            if *page != Page::EMPTY {
+                table.set(number as u32, page, 0).map_err(failed("RANGES"))?;
+            }
+        }
+        self.ranges.set(slot, &table, 0).map_err(failed("RANGES"))?;
+        self.sizes[slot as usize] = pages.len();
+        Ok(())
+    }
+
+    fn fill_tries(&mut self, slot: u32, prefixes: &[(IpNet, u32)]) -> Result<(), DatapathError> {
+        let of_v4 = prefixes.partition_point(|(prefix, _)| matches!(prefix, IpNet::V4(_))) as u32;
+        let of_v6 = prefixes.len() as u32 - of_v4;
+        let mut v4 = TrieV4::create(of_v4.max(1), NO_PREALLOC).map_err(failed("ADDRESSES_V4"))?;
+        let mut v6 = TrieV6::create(of_v6.max(1), NO_PREALLOC).map_err(failed("ADDRESSES_V6"))?;
+        for (prefix, class) in prefixes {
+            let length = u32::from(prefix.prefix_len());
+            match prefix {
+                IpNet::V4(net) => {
+                    insert(&mut v4, &Key::new(length, net.network().octets()), *class)
+                        .map_err(failed("ADDRESSES_V4"))?;
+                }
+                IpNet::V6(net) => {
+                    insert(&mut v6, &Key::new(length, net.network().octets()), *class)
+                        .map_err(failed("ADDRESSES_V6"))?;
+                }
+            }
+        }
+        self.v4.set(slot, &v4, 0).map_err(failed("ADDRESSES_V4"))?;
+        self.v6.set(slot, &v6, 0).map_err(failed("ADDRESSES_V6"))
+    }
+
+    /// Lets go of the table of a slot that nobody will go back to, if that is worth a grace period.
+    pub(super) fn release(&mut self, slot: u32) -> Result<(), DatapathError> {
+        if self.sizes[slot as usize] <= IDLE_PAGES {
+            return Ok(());
+        }
+        self.ranges.set(slot, &self.idle, 0).map_err(failed("RANGES"))?;
+        self.sizes[slot as usize] = 1;
+        Ok(())
+    }
+
+    /// Waits until no program runs that began before this call, as in [`AddressTables::fill`]. Slot zero is
+    /// never looked up.
+    pub(super) fn grace(&mut self) -> Result<(), DatapathError> {
+        self.ranges.set(0, &self.idle, 0).map_err(|source| DatapathError::Map {
+            operation: "wait on",
+            map: "RANGES",
+            source,
+        })
+    }
+}
+
+fn failed(map: &'static str) -> impl Fn(MapError) -> DatapathError {
+    move |source| DatapathError::Map { operation: "fill", map, source }
+}
