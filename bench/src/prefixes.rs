@@ -22,9 +22,20 @@ impl Random {
     }
 }
 
-/// How long IPv4 prefixes of the routing table of 2015 are, in parts of a hundred.
-const V4_LENGTHS: [(u64, u8); 10] =
-    [(1, 14), (3, 16), (2, 17), (3, 18), (5, 19), (7, 20), (7, 21), (11, 22), (9, 23), (52, 24)];
+/// How long IPv4 prefixes of today's routing tables are, in thousandths.
+const V4_LENGTHS: [(u64, u8); 11] = [
+    (1, 14),
+    (2, 15),
+    (14, 16),
+    (8, 17),
+    (14, 18),
+    (25, 19),
+    (43, 20),
+    (53, 21),
+    (115, 22),
+    (105, 23),
+    (620, 24),
+];
 
 /// Distinct prefixes of IPv4 in public unicast space.
 pub(crate) fn v4(count: usize) -> Vec<IpNet> {
@@ -39,8 +50,18 @@ pub(crate) fn v4(count: usize) -> Vec<IpNet> {
 }
 
 /// How long IPv6 prefixes are: as in the routing table, and some longer than a subnet.
-const V6_LENGTHS: [(u64, u8); 10] =
-    [(18, 32), (4, 36), (6, 40), (6, 44), (50, 48), (4, 56), (7, 64), (2, 96), (1, 112), (2, 128)];
+const V6_LENGTHS: [(u64, u8); 10] = [
+    (180, 32),
+    (40, 36),
+    (60, 40),
+    (60, 44),
+    (500, 48),
+    (40, 56),
+    (70, 64),
+    (20, 96),
+    (10, 112),
+    (20, 128),
+];
 
 /// Distinct prefixes of IPv6, below networks that registries gave out.
 pub(crate) fn v6(count: usize) -> Vec<IpNet> {
@@ -56,7 +77,7 @@ pub(crate) fn v6(count: usize) -> Vec<IpNet> {
 }
 
 fn length(lengths: &[(u64, u8)], random: &mut Random) -> u8 {
-    let mut rest = random.below(100);
+    let mut rest = random.below(1000);
     for (part, length) in lengths {
         if rest < *part {
             return *length;

@@ -40,7 +40,7 @@ use tokio::{
 
 use crate::{
     control::{self, Call, Response, exec::SessionCall},
-    datapath::{Events, attach::XdpMode},
+    datapath::{Engine, Events, attach::XdpMode},
     host::{links, links::HostChange, platform::Platform},
     names::{blind, schedule::Batch, wanted::Answered},
     policy::{self, Loaded, PolicyErrors},
@@ -90,6 +90,8 @@ pub struct Options {
     pub dmi: PathBuf,
     /// Configuration of the host: how its programs resolve names.
     pub etc: PathBuf,
+    /// What maps addresses to classes.
+    pub engine: Engine,
     /// Start although the interface with the default route cannot be covered.
     pub allow_uncovered: bool,
 }

@@ -151,6 +151,34 @@ pub struct Record {
     pub cgroup: u64,
 }
 
+/// Tables of records that were full in an epoch, until they are drained. Plain bytes, which any processor sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Full {
+    /// By epoch and [`Grain`]: not zero when its table has no room.
+    pub grains: [[u8; 2]; 2],
+    /// Zero.
+    pub _pad: [u8; 4],
+}
+
+/// Rows of "many sources" that each processor has at hand.
+pub const NEAR_ROWS: u32 = 256;
+
+/// A row of "many sources" of one processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Near {
+    /// What it is about, as soon as it has packets.
+    pub key: RecordKey,
+    /// What is summed up.
+    pub record: Record,
+}
+
+impl Near {
+    /// No packets.
+    pub const EMPTY: Self = Self { key: RecordKey::EMPTY, record: Record::EMPTY };
+}
+
 /// What goes over the ring buffer: the first packet of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -168,9 +196,79 @@ pub struct Event {
 crate::shared!(Counter, 16);
 crate::shared!(RecordKey, 64);
 crate::shared!(Record, 80);
+crate::shared!(Near, 144);
+crate::shared!(Full, 8);
 crate::shared!(Event, 80);
 
+impl Record {
+    /// Nothing summed up.
+    pub const EMPTY: Self = Self {
+        count: 0,
+        packets: 0,
+        bytes: 0,
+        answers: 0,
+        first_ns: 0,
+        last_ns: 0,
+        opener_port: 0,
+        _pad: 0,
+        pid: 0,
+        comm: [0; 16],
+        cgroup: 0,
+    };
+
+    /// Sums up another record of the same key. Whose packet was first, of that the rest is told.
+    pub const fn add(&mut self, other: &Self) {
+        let Self { count, packets, bytes, answers, first_ns, last_ns, .. } = *other;
+        if first_ns < self.first_ns {
+            let sums = *self;
+            *self = *other;
+            (self.count, self.packets) = (sums.count, sums.packets);
+            (self.bytes, self.answers) = (sums.bytes, sums.answers);
+            self.last_ns = sums.last_ns;
+        }
+        self.count += count;
+        self.packets += packets;
+        self.bytes += bytes;
+        self.answers += answers;
+        if last_ns > self.last_ns {
+            self.last_ns = last_ns;
+        }
+    }
+}
+
 impl RecordKey {
+    /// Of nothing.
+    pub const EMPTY: Self = Self {
+        remote: [0; 16],
+        local: [0; 16],
+        rule: 0,
+        name: 0,
+        generation: 0,
+        ifindex: 0,
+        service_port: 0,
+        association: 0,
+        protocol: 0,
+        family: 0,
+        reason: 0,
+        category: 0,
+        flags: 0,
+        grain: 0,
+        _pad: [0; 6],
+    };
+
+    /// Which of the near rows is its own, of a key of many sources: one that another key has is not waited
+    /// for.
+    #[inline(always)]
+    pub const fn near_row(&self) -> u32 {
+        let mixed = self.rule
+            ^ (self.association as u32) << 3
+            ^ (self.reason as u32) << 1
+            ^ (self.protocol as u32) << 4
+            ^ (self.flags as u32) << 2
+            ^ self.family as u32;
+        (mixed ^ mixed >> 8 ^ self.ifindex) & (NEAR_ROWS - 1)
+    }
+
     /// The record that a decision belongs to.
     #[inline(always)]
     pub const fn of(
@@ -280,6 +378,39 @@ impl Addition {
                 Direction::Inbound => packet.key.remote_port,
                 Direction::Outbound => packet.key.local_port,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_add_up_and_the_first_packet_tells_the_rest() {
+        let early = Record {
+            count: 1,
+            packets: 2,
+            bytes: 30,
+            first_ns: 5,
+            last_ns: 6,
+            opener_port: 7,
+            ..Record::EMPTY
+        };
+        let late = Record {
+            count: 1,
+            packets: 3,
+            bytes: 40,
+            first_ns: 8,
+            last_ns: 9,
+            opener_port: 1,
+            ..Record::EMPTY
+        };
+        let sum = Record { count: 2, packets: 5, bytes: 70, last_ns: 9, ..early };
+        for (one, other) in [(early, late), (late, early)] {
+            let mut record = one;
+            record.add(&other);
+            assert_eq!(record, sum);
         }
     }
 }

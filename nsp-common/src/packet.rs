@@ -94,6 +94,32 @@ impl Packet {
         end: 0,
     };
 
+    /// Empties it, but for what an ICMP error is about, which is read when its flag is set and not before.
+    #[inline(always)]
+    pub const fn clear(&mut self) {
+        let Self {
+            key,
+            inner: _,
+            length,
+            ifindex,
+            fragment_id,
+            payload,
+            sequence,
+            flags,
+            tcp_flags,
+            icmp_type,
+            icmp_code,
+            hop_limit,
+            direction,
+            flaw,
+            end,
+        } = self;
+        *key = FlowKey::EMPTY;
+        (*length, *ifindex, *fragment_id, *payload, *sequence, *end) = (0, 0, 0, 0, 0, 0);
+        (*flags, *tcp_flags, *icmp_type, *icmp_code) = (0, 0, 0, 0);
+        (*hop_limit, *direction, *flaw) = (0, 0, 0);
+    }
+
     /// Whether all bits of `flag` are set.
     #[inline(always)]
     pub const fn has(&self, flag: u16) -> bool {
@@ -137,6 +163,8 @@ impl Packet {
     /// when the error comes in, the peer's when the error goes out.
     #[inline(always)]
     pub(crate) const fn set_inner(&mut self, source: Address, destination: Address) {
+        // What is not read further on is zero, whatever packet was here before.
+        self.inner = FlowKey::EMPTY;
         (self.inner.local, self.inner.remote) = self.by_end(source, destination);
         (self.inner.family, self.inner.scope) = (self.key.family, self.key.scope);
     }

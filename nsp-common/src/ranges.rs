@@ -9,7 +9,8 @@
 //! first word ─► root[word] ─► class
 //!                         └─► node: count │ usual reference │ starts, sorted │ other references
 //!                         └─► split: a reference for each high byte of the word ─► node
-//!                                                                             └─► table, by the low byte
+//!                         │                                                   └─► table, by the low byte
+//!                         └─► chain: up to four words that all have to be these, for the one long prefix
 //! ```
 //!
 //! Memory that is not in a near cache costs more than all the arithmetic here (some 50 ns a line on the
@@ -56,6 +57,23 @@ impl Page {
         u16::from_ne_bytes([self.0[at], self.0[at + 1]]) as u32
     }
 
+    /// Eight bytes from a place that eight divides.
+    #[inline(always)]
+    const fn long(&self, at: u32) -> u64 {
+        let at = at as usize & (PAGE_BYTES - 8);
+        let b = &self.0;
+        u64::from_ne_bytes([
+            b[at],
+            b[at + 1],
+            b[at + 2],
+            b[at + 3],
+            b[at + 4],
+            b[at + 5],
+            b[at + 6],
+            b[at + 7],
+        ])
+    }
+
     /// Four bytes from a place that four divides.
     #[inline(always)]
     const fn word(&self, at: u32) -> u32 {
@@ -80,11 +98,17 @@ const STEPS_MAX: u32 = 14;
 /// In a reference: it leads to a node and is no class.
 pub const NODE: u32 = 1 << 31;
 /// In a reference to a node: a reference of four bytes for each high byte, and no word is used up.
-pub const SPLIT: u32 = 1 << 30;
+const SPLIT: u32 = 1 << 30;
 /// In a reference to a node: a reference of four bytes for each low byte.
-pub const TABLE: u32 = 1 << 29;
-/// Pages that a reference can tell apart: two GiB.
-pub const PAGES_MAX: u32 = 1 << 19;
+const TABLE: u32 = 1 << 29;
+/// In a reference to a node: words that all have to be these.
+const CHAIN: u32 = 1 << 28;
+/// In a reference to a node: how many words it uses up.
+const USED_SHIFT: u32 = 26;
+/// Words of a chain, at most.
+pub const CHAIN_MAX: u32 = 3;
+/// Pages that a reference can tell apart: 256 MiB.
+pub const PAGES_MAX: u32 = 1 << 16;
 
 /// What the first two bytes of a node of ranges say.
 pub mod head {
@@ -106,10 +130,30 @@ pub const fn parts(head: u32) -> (u32, u32, u32) {
     (usual, starts, starts + ((bytes + width - 1) & !(width - 1)))
 }
 
-/// The reference of a node at a byte of a page, which four divides.
 #[inline(always)]
+const fn place(page: u32, at: u32, used: u32) -> u32 {
+    NODE | used << USED_SHIFT | page << 10 | at >> 2
+}
+
+/// The reference of a node of ranges at a byte of a page, which four divides.
 pub const fn node(page: u32, at: u32) -> u32 {
-    NODE | page << 10 | at >> 2
+    place(page, at, 1)
+}
+
+/// The reference of 256 references by high byte; to classes, or to what the same word leads to further.
+pub const fn split(page: u32, at: u32) -> u32 {
+    place(page, at, 0) | SPLIT
+}
+
+/// The reference of 256 references by low byte.
+pub const fn table(page: u32, at: u32) -> u32 {
+    place(page, at, 1) | TABLE
+}
+
+/// The reference of a chain of so many words: the reference of other words, that of these, and the words,
+/// left-aligned in eight bytes; from a place that eight divides.
+pub const fn chain(page: u32, at: u32, words: u32) -> u32 {
+    place(page, at, words) | CHAIN
 }
 
 #[inline(always)]
@@ -134,11 +178,11 @@ pub trait Pages {
         number
     }
 
-    /// From a node to what it says of a word ([`descend`]). The kernel programs put a function of its own
+    /// From a node to what it says of the next words, left-aligned ([`descend`]). The kernel programs put a function of its own
     /// here, which the verifier checks once.
     #[inline(always)]
-    fn descend(&self, reference: u32, word: u32) -> u32 {
-        descend(self, reference, word, 0)
+    fn descend(&self, reference: u32, words: u64) -> u32 {
+        descend(self, reference, words, 0)
     }
 }
 
@@ -172,46 +216,47 @@ impl Words {
         Self { root: ROOT_V6, high, low }
     }
 
-    /// The word that comes next.
+    /// Goes on by up to three words; without a branch, as everywhere here.
     #[inline(always)]
-    const fn word(&self) -> u32 {
-        (self.high >> 48) as u32
-    }
-
-    #[inline(always)]
-    const fn advance(&mut self) {
-        self.high = self.high << 16 | self.low >> 48;
-        self.low <<= 16;
+    const fn advance(&mut self, count: u32) {
+        let bits = 16 * (count & 3);
+        self.high = self.high << bits | self.low >> 1 >> (63 - bits);
+        self.low <<= bits;
     }
 }
 
 /// The class of an address; [`CLASS_NONE`] also where the table is not what it should be.
 #[inline(always)]
 pub fn look_up<P: Pages + ?Sized>(pages: &P, mut words: Words) -> u32 {
-    let word = words.word();
+    let word = (words.high >> 48) as u32;
     let Some(page) = pages.page(words.root + (word >> 10)) else { return CLASS_NONE };
     let mut reference = page.word((word & 0x3ff) << 2);
-    words.advance();
+    words.advance(1);
     for _ in 0..STEPS_MAX {
         if reference & NODE == 0 {
             return reference;
         }
-        let is_split = reference & SPLIT != 0;
-        reference = pages.descend(reference, words.word());
-        if !is_split {
-            words.advance();
-        }
+        let used = reference >> USED_SHIFT;
+        reference = pages.descend(reference, words.high);
+        words.advance(used);
     }
     if reference & NODE == 0 { reference } else { CLASS_NONE }
 }
 
-/// What the node that a reference leads to says of the next word. `zero` is zero: the kernel's verifier,
+/// What the node that a reference leads to says of the next words, left-aligned. `zero` is zero: the kernel's verifier,
 /// which is not told, then takes the number of the range for any, and ways through the search that differ
 /// in it become one way.
 #[inline(always)]
-pub fn descend<P: Pages + ?Sized>(pages: &P, reference: u32, word: u32, zero: u32) -> u32 {
+pub fn descend<P: Pages + ?Sized>(pages: &P, reference: u32, words: u64, zero: u32) -> u32 {
     let Some(page) = pages.page(page_of(reference)) else { return CLASS_NONE };
     let at = at_of(reference);
+    if reference & CHAIN != 0 {
+        let bits = 16 * (reference >> USED_SHIFT & 3);
+        let differs = (words ^ page.long(at.wrapping_add(8))) >> (64_u32.wrapping_sub(bits) & 63);
+        let is_other = pages.opaque((differs != 0) as u32);
+        return page.word(at.wrapping_add(4 & is_other.wrapping_sub(1)));
+    }
+    let word = (words >> 48) as u32;
     if reference & (SPLIT | TABLE) != 0 {
         let byte = if reference & SPLIT != 0 { word >> 8 } else { word & 0xff };
         return page.word(at.wrapping_add(byte << 2));
@@ -267,7 +312,7 @@ mod tests {
     use super::*;
 
     /// A table of one IPv4 /16 with the given node.
-    fn table(node_bytes: &[u8]) -> Vec<Page> {
+    fn one_node(node_bytes: &[u8]) -> Vec<Page> {
         let mut pages = vec![Page::EMPTY; NODE_PAGES as usize + 1];
         let reference = node(NODE_PAGES, 0).to_ne_bytes();
         let at = 0xc633 * 4;
@@ -289,7 +334,7 @@ mod tests {
     fn every_word_finds_its_range() {
         for count in [0_u32, 1, 2, 3, 7, 8, 9, 100, 512, 1000, head::COUNT] {
             let start = |range: u32| range * 60 + 7;
-            let pages = table(&fine(count, start));
+            let pages = one_node(&fine(count, start));
             let edges = (0..count).flat_map(|range| [start(range).saturating_sub(1), start(range)]);
             for word in (0..=65535_u32).step_by(7).chain(edges) {
                 let begun = (0..count).filter(|range| start(*range) <= word).count() as u32;
@@ -305,7 +350,7 @@ mod tests {
         let mut itself = (head::WIDE as u16).to_ne_bytes().to_vec();
         itself.extend([0, 0]);
         itself.extend(node(NODE_PAGES, 0).to_ne_bytes());
-        assert_eq!(look_up(&table(&itself)[..], Words::v4(0xc633_0001)), CLASS_NONE);
+        assert_eq!(look_up(&one_node(&itself)[..], Words::v4(0xc633_0001)), CLASS_NONE);
     }
 
     #[test]
@@ -313,7 +358,7 @@ mod tests {
         let mut nowhere = (head::WIDE as u16).to_ne_bytes().to_vec();
         nowhere.extend([0, 0]);
         nowhere.extend(node(PAGES_MAX - 1, 0).to_ne_bytes());
-        let pages = table(&nowhere);
+        let pages = one_node(&nowhere);
         assert_eq!(look_up(&pages[..], Words::v4(0xc633_0001)), CLASS_NONE);
         assert_eq!(look_up(&pages[..1], Words::v4(0xffff_ffff)), CLASS_NONE);
     }

@@ -12,17 +12,17 @@ use nsp_common::{
         Decision, Followed, LAPSED, Step, Tables, Whose, allowed, blocked, follow, key_of, lapse,
         overlaid, rejudge, settle, settle_by, weigh,
     },
-    flow::standing,
+    flow::{FlowKey, standing},
     generation::{Current, association, flags as generation_flags},
     net::protocol,
-    packet::flags as packet_flags,
+    packet::{Packet, flags as packet_flags},
     verdict::{Direction, Reason, TrafficClass, Verdict},
 };
 
 use crate::{
     dns::{self, Buffer},
     flow,
-    maps::{self, Hook, anew},
+    maps::{self, Hook, Work, anew},
     report,
     sender::{Caller, Described, NoSender, Sender, Socket, nearest_association, resolving_bits},
     tables::{Live, observe},
@@ -54,6 +54,7 @@ fn settled(hook: Hook) -> u32 {
         return answer;
     }
     nsp_rejudge(hook);
+    nsp_rejudged(hook);
     nsp_settle(hook, 1)
 }
 
@@ -151,26 +152,40 @@ pub(crate) extern "C" fn nsp_follow(hook: u32) -> u32 {
     }
 }
 
-/// Judges the conversation in the work place anew, and writes what came of it to its entry.
+/// Judges the conversation in the work place anew.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn nsp_rejudge(hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
-    let mut tables = Live::of(NoSender, hook, work);
-    let key = if work.packet.has(packet_flags::ICMP_ERROR) {
-        &work.packet.inner
-    } else {
-        &work.packet.key
+    let tables = Live::of(NoSender, hook, work);
+    let lives = {
+        let Work { packet, entry, generation, .. } = work;
+        rejudge(followed_key(packet), &mut entry.flow, &tables, generation)
     };
-    let lives = rejudge(key, &mut work.entry.flow, &tables, &work.generation);
     work.anew = if lives { anew::LIVES } else { anew::OVER };
+    0
+}
+
+/// Writes what came of it to its entry.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_rejudged(hook: u32) -> u32 {
+    let Some(work) = maps::work(hook) else { return 0 };
+    let mut tables = Live::of(NoSender, hook, work);
+    let key = followed_key(&work.packet);
     tables.find(key);
-    if lives {
+    if work.anew == anew::LIVES {
         tables.rejudged(&work.entry.flow);
     } else {
         tables.forget(key);
     }
     0
+}
+
+/// The conversation that a packet belongs to, or that its ICMP error is about.
+#[inline(always)]
+fn followed_key(packet: &Packet) -> &FlowKey {
+    if packet.has(packet_flags::ICMP_ERROR) { &packet.inner } else { &packet.key }
 }
 
 /// An association and who opens, as one number that a function takes.
@@ -242,7 +257,17 @@ pub(crate) extern "C" fn nsp_promote(hook: u32) -> u32 {
 #[inline(never)]
 pub(crate) extern "C" fn nsp_report(hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return Verdict::Pass as u32 };
-    report::conclude(work) as u32
+    report::conclude(work, hook) as u32
+}
+
+/// Adds the packet to the record whose key lies in the work place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_record(hook: u32) -> u32 {
+    if let Some(work) = maps::work(hook) {
+        report::record(work, Hook::is_alone(hook));
+    }
+    0
 }
 
 /// Decides about the packet in the hook's work place, which comes in, and concludes.

@@ -42,12 +42,12 @@ pub(crate) extern "C" fn nsp_class_of(slot: u32, root: u32, high: u64, low: u64)
     }
 }
 
-/// From a node of the range table of a slot to what it says of a word. `zero`: see [`descend`].
+/// From a node of the range table of a slot to what it says of the next words. `zero`: see [`descend`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nsp_descend(slot: u32, reference: u32, word: u32, zero: u32) -> u32 {
+pub(crate) extern "C" fn nsp_descend(slot: u32, reference: u32, words: u64, zero: u32) -> u32 {
     match RangeTable::of(slot) {
-        Some(table) => descend(&table, reference, word, zero),
+        Some(table) => descend(&table, reference, words, zero),
         None => CLASS_NONE,
     }
 }

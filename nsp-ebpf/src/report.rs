@@ -1,28 +1,43 @@
 //! The single exit of every packet: count, record, tell, track, answer.
 
 use nsp_common::{
-    event::{Addition, Grain, Loss, Record, RecordKey, category_counter, reason_counter},
+    event::{Addition, Grain, Loss, Near, Record, RecordKey, category_counter, reason_counter},
+    packet::Packet,
     verdict::{Category, Verdict},
 };
 
 use crate::{
     atomic::add as add_word,
-    count::{count, lose},
-    flow,
-    maps::{self, Work},
+    count::{count, count_alone, lose},
+    flow, judge,
+    maps::{self, Hook, Work},
 };
 
 const EXISTS: i32 = -17;
+/// A table has no room (`E2BIG`, kernel/bpf/hashtab.c).
+const FULL: i32 = -7;
 
-/// Ends the matter of one packet.
+/// Ends the matter of one packet. `is_alone`: see [`maps::Hook::is_alone`].
 #[inline(always)]
-pub(crate) fn conclude(work: &mut Work) -> Verdict {
-    let Work { packet, decision, .. } = work;
-    count(reason_counter(decision.reason as u8, packet.way(), decision.verdict), packet);
+pub(crate) fn conclude(work: &mut Work, hook: u32) -> Verdict {
+    let is_alone = Hook::is_alone(hook);
+    let Work { packet, decision, generation, now_ns, odd_epoch, event, .. } = work;
     let category = decision.category();
+    tally(reason_counter(decision.reason as u8, packet.way(), decision.verdict), packet, is_alone);
     if !matches!(category, Category::None) {
-        count(category_counter(category), packet);
-        record(work, category);
+        tally(category_counter(category), packet, is_alone);
+        event.key = RecordKey::of(packet, decision, category, generation.number);
+        // What is denied comes by the million. When the tables are full it is not looked for in them.
+        let is_flood = matches!(decision.verdict, Verdict::Drop)
+            && is_alone
+            && maps::is_full(*odd_epoch != 0, Grain::Network);
+        let addition = Addition::of(packet, decision);
+        if is_flood {
+            event.key.coarsen(Grain::Many);
+        }
+        if !is_flood || !near(*odd_epoch != 0, &event.key, &addition, *now_ns) {
+            judge::nsp_record(hook);
+        }
     }
     let verdict = work.decision.verdict;
     if matches!(verdict, Verdict::Pass) {
@@ -31,17 +46,28 @@ pub(crate) fn conclude(work: &mut Work) -> Verdict {
     verdict
 }
 
-/// Adds the packet to its record; makes one and sends an event when it is the first of its kind.
-/// When the table is full the peer's address is given up step by step before the record is.
 #[inline(always)]
-fn record(work: &mut Work, category: Category) {
-    let Work {
-        packet, event, record: first, decision, generation, now_ns, odd_epoch, cookie, ..
-    } = work;
+fn tally(counter: u32, packet: &Packet, is_alone: bool) {
+    if is_alone {
+        count_alone(counter, packet);
+    } else {
+        count(counter, packet);
+    }
+}
+
+/// Adds the packet to the record whose key lies in the work place; makes one and sends an event when it is
+/// the first of its kind. When the table is full the peer's address is given up step by step before the
+/// record is.
+#[inline(always)]
+pub(crate) fn record(work: &mut Work, is_alone: bool) {
+    let Work { packet, event, record: first, decision, now_ns, odd_epoch, cookie, .. } = work;
     let (odd, now_ns) = (*odd_epoch != 0, *now_ns);
+    let is_denied = matches!(decision.verdict, Verdict::Drop);
     let addition = Addition::of(packet, decision);
-    event.key = RecordKey::of(packet, decision, category, generation.number);
-    if let Some(record) = maps::record(odd, Grain::Address, &event.key) {
+    let is_full = maps::is_full(odd, Grain::Address);
+    if !(is_full && is_denied)
+        && let Some(record) = maps::record(odd, Grain::Address, &event.key)
+    {
         return accumulate(record, &addition, now_ns);
     }
     first.count = addition.count;
@@ -52,32 +78,62 @@ fn record(work: &mut Work, category: Category) {
     first.last_ns = now_ns;
     first.opener_port = addition.opener_port;
     (first.pid, first.comm, first.cgroup) = (0, [0; 16], 0);
-    if *cookie != 0 {
-        maps::sign(*cookie, first);
-    }
-    match maps::put_record(odd, Grain::Address, &event.key, first) {
-        Ok(()) => {
-            event.opener_port = addition.opener_port;
-            event.at_ns = now_ns;
-            if !maps::send(event) {
-                lose(Loss::Event, packet);
-            }
-            return;
+    if !is_full {
+        if *cookie != 0 {
+            maps::sign(*cookie, first);
         }
-        Err(EXISTS) => {
-            // Another processor was first.
-            if let Some(record) = maps::record(odd, Grain::Address, &event.key) {
-                return accumulate(record, &addition, now_ns);
+        match maps::put_record(odd, Grain::Address, &event.key, first) {
+            Ok(()) => {
+                event.opener_port = addition.opener_port;
+                event.at_ns = now_ns;
+                if !maps::send(event) {
+                    lose(Loss::Event, packet);
+                }
+                return;
             }
+            Err(EXISTS) => {
+                // Another processor was first.
+                if let Some(record) = maps::record(odd, Grain::Address, &event.key) {
+                    return accumulate(record, &addition, now_ns);
+                }
+            }
+            Err(FULL) => maps::set_full(odd, Grain::Address),
+            Err(_) => {}
         }
-        Err(_) => {}
     }
-    if coarse(&mut event.key, Grain::Network, first, &addition, odd)
-        || coarse(&mut event.key, Grain::Many, first, &addition, odd)
-    {
+    let is_full = maps::is_full(odd, Grain::Network);
+    if !(is_full && is_denied) && coarse(&mut event.key, Grain::Network, first, &addition, odd) {
         return;
     }
-    lose(Loss::Record, packet);
+    event.key.coarsen(Grain::Many);
+    if is_alone && near(odd, &event.key, &addition, now_ns) {
+        return;
+    }
+    if !coarse(&mut event.key, Grain::Many, first, &addition, odd) {
+        lose(Loss::Record, packet);
+    }
+}
+
+/// Adds to this processor's row of many sources; false when the row is another key's.
+#[inline(always)]
+fn near(odd: bool, key: &RecordKey, addition: &Addition, now_ns: u64) -> bool {
+    let Some(near) = maps::near(odd, key) else { return false };
+    // SAFETY: per-processor memory of the map's value type, not null, which nobody else writes before its
+    // epoch is over and a grace period behind it.
+    let Near { key: own, record } = unsafe { &mut *near };
+    if record.packets == 0 {
+        *own = *key;
+        record.first_ns = now_ns;
+        record.opener_port = addition.opener_port;
+    } else if *own != *key {
+        return false;
+    }
+    record.count += addition.count;
+    record.packets += 1;
+    record.bytes += addition.bytes;
+    record.answers += addition.answers;
+    record.last_ns = now_ns;
+    true
 }
 
 /// Adds to a collapsed record, or makes one; false when there is no room.
@@ -95,10 +151,17 @@ fn coarse(
             accumulate(record, addition, first.last_ns);
             return true;
         }
+        if matches!(grain, Grain::Network) && maps::is_full(odd, grain) {
+            return false;
+        }
         match maps::put_record(odd, grain, key, first) {
             Ok(()) => return true,
             // Another processor was first: look again.
             Err(EXISTS) => {}
+            Err(FULL) if matches!(grain, Grain::Network) => {
+                maps::set_full(odd, grain);
+                return false;
+            }
             Err(_) => return false,
         }
     }

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::Failure;
 use crate::{
     daemon::{self, DaemonError, Options},
-    datapath::attach::XdpMode,
+    datapath::{Engine, attach::XdpMode},
     host::{platform::DMI_DIR, privilege::Privileges},
 };
 
@@ -50,6 +50,10 @@ pub(crate) struct Run {
     /// The firmware's tables, which name the cloud
     #[arg(long, value_name = "DIR", env = "NSP_DMI", default_value = DMI_DIR)]
     dmi: PathBuf,
+    /// What maps addresses to rules: range-table costs the same for ten prefixes and a million; lpm-trie is
+    /// the kernel's own, to compare with
+    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = EngineName::RangeTable)]
+    engine: EngineName,
     /// Start although the interface with the default route cannot be covered
     #[arg(long)]
     allow_uncovered: bool,
@@ -69,6 +73,23 @@ enum Mode {
     Generic,
     /// TC ingress
     Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EngineName {
+    /// Sorted ranges behind an index
+    RangeTable,
+    /// The kernel's trie
+    LpmTrie,
+}
+
+impl From<EngineName> for Engine {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::RangeTable => Self::RangeTable,
+            EngineName::LpmTrie => Self::LpmTrie,
+        }
+    }
 }
 
 impl From<Mode> for XdpMode {
@@ -129,6 +150,7 @@ impl Run {
             hosts: self.hosts,
             etc: self.etc,
             dmi: self.dmi,
+            engine: self.engine.into(),
             allow_uncovered: self.allow_uncovered,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,6 +1,9 @@
 //! What a generation may take, checked before anything is published.
 
-use nsp_common::generation::{ASSOCIATIONS_MAX, PORT_CLASSES_MAX};
+use nsp_common::{
+    generation::{ASSOCIATIONS_MAX, PORT_CLASSES_MAX},
+    ranges::{PAGE_BYTES, PAGES_MAX},
+};
 
 use super::{BoundResource, Compiled};
 use crate::policy::model::Selector;
@@ -42,6 +45,8 @@ pub struct Sizes {
     pub prefixes_given: usize,
     /// Prefixes in the address tables.
     pub prefixes: usize,
+    /// Pages of the range table.
+    pub pages: usize,
     /// Address and name classes.
     pub classes: usize,
     /// Port classes.
@@ -65,6 +70,7 @@ impl Sizes {
         Self {
             prefixes_given,
             prefixes: compiled.prefixes.len(),
+            pages: compiled.pages.len(),
             classes: compiled.classes.len(),
             port_classes: port_classes as usize,
             cells: compiled.cells.len(),
@@ -82,6 +88,7 @@ impl Sizes {
         let Self {
             prefixes_given: _,
             prefixes,
+            pages,
             classes,
             port_classes,
             cells,
@@ -93,6 +100,7 @@ impl Sizes {
         } = *self;
         for (table, needed, limit) in [
             ("prefixes", prefixes, PREFIXES_MAX),
+            ("pages of the range table", pages, PAGES_MAX as usize),
             ("classes", classes, CLASSES_MAX),
             ("port classes", port_classes, PORT_CLASSES_MAX as usize),
             ("cells", cells, CELLS_MAX),
@@ -109,11 +117,10 @@ impl Sizes {
         Ok(())
     }
 
-    /// Bytes that one generation takes in the kernel, the address tries estimated at the 64 bytes a
-    /// node that the kernel's allocator gives them.
+    /// Bytes that one generation takes in the kernel, its addresses by range table.
     pub fn bytes(&self) -> usize {
         const PORT_TABLE: usize = size_of::<nsp_common::class::PortTable>();
-        self.prefixes * 64
+        self.pages * PAGE_BYTES
             + (self.classes + self.cells + self.rows + self.rules + self.names) * 8
             + ASSOCIATIONS_MAX as usize * 16
             + PORT_TABLE

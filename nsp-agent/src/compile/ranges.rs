@@ -9,7 +9,7 @@ use std::ops::Range;
 use ipnet::IpNet;
 use nsp_common::{
     class::CLASS_NONE,
-    ranges::{self, NODE_PAGES, PAGE_BYTES, Page, ROOT_V4, ROOT_V6, SPLIT, TABLE, head, parts},
+    ranges::{self, CHAIN_MAX, NODE_PAGES, PAGE_BYTES, Page, ROOT_V4, ROOT_V6, head, parts},
 };
 
 /// Ranges beyond which a node is split by the high byte of its word: fewer steps, for a KiB.
@@ -18,6 +18,9 @@ const SPLIT_FROM: usize = 256;
 const TABLE_FROM: usize = 96;
 /// Bytes of a split, and of a table.
 const TABLE_BYTES: usize = 256 * 4;
+/// A chain of fewer words is a small node.
+const CHAIN_FROM: u32 = 2;
+const CHAIN_BYTES: usize = 16;
 /// Lines of the cache come in pairs (Intel's optimisation manual, "spatial prefetcher").
 const LINE_BYTES: usize = 64;
 
@@ -131,6 +134,10 @@ impl Table {
 
     /// Lays out the node of the word behind `depth`.
     fn node(&mut self, before: u32, inside: &[Begin], start: u128, depth: u32) -> u32 {
+        let links = Chain::of(before, inside, start, depth);
+        if links.count >= CHAIN_FROM {
+            return self.chain(before, &links);
+        }
         let node = self.ranges_of(before, inside, start, depth);
         if node.len() <= SPLIT_FROM {
             return self.lay(&node);
@@ -148,7 +155,21 @@ impl Table {
                 }
             })
             .collect();
-        self.references(&references) | SPLIT
+        let (page, at) = self.references(&references);
+        ranges::split(page, at)
+    }
+
+    /// Writes a chain.
+    fn chain(&mut self, before: u32, chain: &Chain<'_>) -> u32 {
+        let Chain { words, count, inside, start, depth } = *chain;
+        let reference = self.reference(before, inside, start, depth);
+        self.used = self.used.next_multiple_of(CHAIN_BYTES);
+        let (page_number, at) = self.room(CHAIN_BYTES);
+        let page = &mut self.pages[page_number];
+        put(page, at, before);
+        put(page, at + 4, reference);
+        page.0[at + 8..at + 16].copy_from_slice(&words.to_ne_bytes());
+        ranges::chain(page_number as u32, at as u32, count)
     }
 
     /// Writes a table of the words from `first` on.
@@ -163,16 +184,17 @@ impl Table {
                 reference
             })
             .collect();
-        self.references(&references) | TABLE
+        let (page, at) = self.references(&references);
+        ranges::table(page, at)
     }
 
-    /// Writes 256 references.
-    fn references(&mut self, references: &[u32]) -> u32 {
+    /// Writes 256 references; answers where.
+    fn references(&mut self, references: &[u32]) -> (u32, u32) {
         let (page, at) = self.room(TABLE_BYTES);
         for (index, reference) in references.iter().enumerate() {
             put(&mut self.pages[page], at + index * 4, *reference);
         }
-        ranges::node(page as u32, at as u32)
+        (page as u32, at as u32)
     }
 
     /// The ranges of one word: where each begins, and its reference. The first begins at zero.
@@ -254,6 +276,46 @@ impl Table {
         }
         self.used = at + bytes;
         (self.pages.len() - 1, at)
+    }
+}
+
+/// Words of which one value alone leads on, and every other to what is in force before.
+struct Chain<'a> {
+    /// Left-aligned.
+    words: u64,
+    count: u32,
+    /// What begins behind them, where, and how deep.
+    inside: &'a [Begin],
+    start: u128,
+    depth: u32,
+}
+
+impl<'a> Chain<'a> {
+    fn of(before: u32, inside: &'a [Begin], start: u128, depth: u32) -> Self {
+        let mut chain = Self { words: 0, count: 0, inside, start, depth };
+        while chain.count < CHAIN_MAX && chain.is_open() {
+            let shift = 112 - chain.depth;
+            let word = (chain.inside[0].0 >> shift) as u64 & 0xffff;
+            let head = chain.start | u128::from(word) << shift;
+            let (here, behind) = part(chain.inside, head, chain.depth + 16);
+            let ends = match behind {
+                [] => here[here.len() - 1].1 == before || word == 0xffff,
+                [(next, class)] => *next == head + (1 << shift) && *class == before,
+                _ => false,
+            };
+            if !ends {
+                break;
+            }
+            chain.words |= word << (48 - 16 * chain.count);
+            chain.count += 1;
+            (chain.inside, chain.start, chain.depth) = (here, head, chain.depth + 16);
+        }
+        chain
+    }
+
+    /// Whether there is a next word to look at.
+    fn is_open(&self) -> bool {
+        self.depth < 128 && !matches!(self.inside, [(first, _)] if *first == self.start)
     }
 }
 

@@ -109,7 +109,8 @@ impl Agent {
         overlay::forget_over(&mut state.overlay);
         let temporary = overlay::names_of(&state.overlay);
         let compiled = compile::compile_with(&loaded.policy, &mut state.identities, &temporary)?;
-        let datapath = Datapath::load(Capacities::for_sizes(&compiled.sizes))?;
+        let room = Capacities::for_sizes(&compiled.sizes);
+        let datapath = Datapath::load(Capacities { engine: options.engine, ..room })?;
         let links = links::read().await.map_err(DaemonError::Host)?;
         let routes = routes::read().await.map_err(DaemonError::Host)?;
         let log = options.log.clone().or_else(|| loaded.policy.logging.file.clone());

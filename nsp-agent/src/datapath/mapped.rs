@@ -91,6 +91,13 @@ impl Mapped {
         }
     }
 
+    /// Writes zeros into bytes of an entry, from its byte `at`.
+    pub(super) fn clear_bytes(&mut self, entry: usize, at: usize, count: usize) {
+        assert!(entry < self.entries && at + count <= self.stride);
+        // SAFETY: inside the entry by the assertion.
+        unsafe { self.memory.as_ptr().add(entry * self.stride + at).write_bytes(0, count) };
+    }
+
     /// Copies values side by side into one large entry, from its element `at`.
     pub(super) fn write_into<T: Pod>(&mut self, entry: usize, at: usize, values: &[T]) {
         assert!(entry < self.entries && (at + values.len()) * size_of::<T>() <= self.stride);

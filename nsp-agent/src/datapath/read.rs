@@ -1,21 +1,21 @@
 //! Reading back: counters, access records, events.
 
-use std::{io, time::Duration};
+use std::{collections::HashMap as ByKey, io, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
 };
 use nsp_common::{
     event::{
-        COUNTERS, Counter, Event, Loss, Record, RecordKey, category_counter, lesson_counter,
-        loss_counter, reason_counter,
+        COUNTERS, Counter, Event, Full, Grain, Loss, NEAR_ROWS, Near, Record, RecordKey,
+        category_counter, lesson_counter, loss_counter, reason_counter,
     },
     verdict::{Category, Direction, Lesson, Reason, Verdict},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Datapath, DatapathError, take};
+use super::{Datapath, DatapathError, mapped::Mapped, take};
 
 /// The exact counters, summed over processors.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +78,8 @@ pub(super) struct RecordTables {
     fine: [HashMap<MapData, RecordKey, Record>; 2],
     coarse: [HashMap<MapData, RecordKey, Record>; 2],
     many: [HashMap<MapData, RecordKey, Record>; 2],
+    near: PerCpuArray<MapData, Near>,
+    full: Mapped,
     events: Option<RingBuf<MapData>>,
     epoch: u64,
 }
@@ -88,6 +90,8 @@ impl RecordTables {
             fine: [take(ebpf, "RECORDS_EVEN")?, take(ebpf, "RECORDS_ODD")?],
             coarse: [take(ebpf, "COARSE_EVEN")?, take(ebpf, "COARSE_ODD")?],
             many: [take(ebpf, "MANY_EVEN")?, take(ebpf, "MANY_ODD")?],
+            near: take(ebpf, "NEAR")?,
+            full: Mapped::new(ebpf, "FULL", 1, size_of::<Full>())?,
             events: Some(take(ebpf, "EVENTS")?),
             epoch: 0,
         })
@@ -143,16 +147,25 @@ impl Datapath {
         self.control.store(0, 1, self.records.epoch);
         self.grace()?;
         let mut drained = Vec::new();
-        let RecordTables { fine, coarse, many, .. } = &mut self.records;
+        let RecordTables { fine, coarse, many, near, full, .. } = &mut self.records;
+        // Tables that are emptied have room again; should one not be, the programs find out.
+        full.clear_bytes(0, ended * 2, 2);
+        let mut many_at_hand = Drained::new();
+        take_near(near, ended as u32, &mut many_at_hand).map_err(|source| DatapathError::Map {
+            operation: "drain",
+            map: "NEAR",
+            source,
+        })?;
         for map in [&mut fine[ended], &mut coarse[ended], &mut many[ended]] {
             if let Err(source) = take_all(map, &mut drained) {
                 // What was taken must be told; what was not is there when this table's turn comes.
-                if drained.is_empty() {
+                if drained.is_empty() && many_at_hand.is_empty() {
                     return Err(DatapathError::Map { operation: "drain", map: "RECORDS", source });
                 }
                 break;
             }
         }
+        join(&mut drained, many_at_hand);
         Ok(drained)
     }
 
@@ -177,6 +190,44 @@ fn take_all(
         map.remove(&key)?;
     }
     Ok(())
+}
+
+/// Reads and empties the near rows of an epoch, which nobody writes any more.
+fn take_near(
+    map: &mut PerCpuArray<MapData, Near>,
+    ended: u32,
+    taken: &mut Drained,
+) -> Result<(), MapError> {
+    for row in ended * NEAR_ROWS..(ended + 1) * NEAR_ROWS {
+        let rows = map.get(&row, 0)?;
+        if rows.iter().all(|near| near.record.packets == 0) {
+            continue;
+        }
+        taken.extend(
+            rows.iter().filter(|near| near.record.packets != 0).map(|near| (near.key, near.record)),
+        );
+        let empty = PerCpuValues::try_from(vec![Near::EMPTY; rows.len()])?;
+        map.set(row, empty, 0)?;
+    }
+    Ok(())
+}
+
+/// Adds rows of many sources, each processor's, to the records: one record for each key.
+fn join(drained: &mut Drained, rows: Drained) {
+    let mut places: ByKey<RecordKey, usize> = drained
+        .iter()
+        .enumerate()
+        .filter(|(_, (key, _))| key.grain == Grain::Many as u8)
+        .map(|(place, (key, _))| (*key, place))
+        .collect();
+    for (key, row) in rows {
+        let Some(place) = places.get(&key) else {
+            places.insert(key, drained.len());
+            drained.push((key, row));
+            continue;
+        };
+        drained[*place].1.add(&row);
+    }
 }
 
 /// The ring of events.

@@ -167,6 +167,19 @@ extern "C" fn learn(index: u32, hook: *mut u32) -> i64 {
         tell(work, Lesson::Forbidden);
         return 0;
     }
+    nsp_learn(hook, index);
+    0
+}
+
+/// Puts an address of the answer among the learned. By itself, as in `judge.rs`: beside the look-up of the
+/// address there is no stack for it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nsp_learn(hook: u32, index: u32) -> u32 {
+    let (Some(work), Some(reading)) = (maps::work(hook), maps::reading(hook)) else { return 0 };
+    let found = reading.walk.found[index as usize % dns::ADDRESSES_MAX];
+    let address = Address { octets: found.octets };
+    let family = if found.family == Family::V4 as u8 { Family::V4 } else { Family::V6 };
     let now_s = (work.now_ns / SECOND) as u32;
     let expires_s = expires_s(found.ttl_s, work.now_ns);
     tell(work, teach(&address, family, reading.asked.unit, expires_s, now_s));

@@ -11,7 +11,7 @@ use nsp_common::{
     address::{Address, Family},
     class::{Cell, Class, PortEntry, PortTable},
     generation::{ASSOCIATIONS_MAX, Association, Control, Generation, SLOTS},
-    ranges::{Page, Pages},
+    ranges::{PAGE_BYTES, Page, Pages},
     selector::Selector,
 };
 
@@ -71,7 +71,9 @@ static RULES: Array<u32, 4096, MMAPABLE> = Array::new();
 #[btf_map]
 static NAME_CLASSES: Array<u32, 4096, MMAPABLE> = Array::new();
 
-type RangePages = Array<Page, 1, { BPF_F_INNER_MAP as usize }>;
+/// Of bytes, not of [`Page`]: kernel 6.1 takes no array that is made at run time for one whose values its type
+/// information calls a struct (`bpf_map_meta_equal`, timer_off).
+type RangePages = Array<[u8; PAGE_BYTES], 1, { BPF_F_INNER_MAP as usize }>;
 type TrieV4 = LpmTrie<[u8; 4], u32, 1>;
 type TrieV6 = LpmTrie<[u8; 16], u32, 1>;
 
@@ -182,7 +184,9 @@ impl RangeTable {
 impl Pages for RangeTable {
     #[inline(always)]
     fn page(&self, number: u32) -> Option<&Page> {
-        self.pages.get(number)
+        let bytes = self.pages.get_ptr(number)?;
+        // SAFETY: a map value of as many bytes; the kernel aligns values to eight, as `Page` wants.
+        Some(unsafe { &*bytes.cast() })
     }
 
     #[inline(always)]
@@ -191,8 +195,8 @@ impl Pages for RangeTable {
     }
 
     #[inline(always)]
-    fn descend(&self, reference: u32, word: u32) -> u32 {
-        nsp_descend(self.slot, reference, word, 0)
+    fn descend(&self, reference: u32, words: u64) -> u32 {
+        nsp_descend(self.slot, reference, words, 0)
     }
 }
 

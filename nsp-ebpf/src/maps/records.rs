@@ -1,13 +1,18 @@
 //! Counters, access records, events, and the budget of ICMP errors.
 
 use aya_ebpf::{
-    btf_maps::{HashMap, PerCpuArray, RingBuf},
+    bindings::BPF_F_MMAPABLE,
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use nsp_common::{
     decide::IcmpBudget,
-    event::{COUNTERS as COUNTER_COUNT, Counter, Event, Grain, Record, RecordKey},
+    event::{
+        COUNTERS as COUNTER_COUNT, Counter, Event, Full, Grain, NEAR_ROWS, Near, Record, RecordKey,
+    },
 };
+
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
 /// Exact counters, never reset: by reason, direction and verdict; by category; of losses.
 #[btf_map]
@@ -36,6 +41,16 @@ static MANY_EVEN: HashMap<RecordKey, Record, 4096> = HashMap::new();
 /// The last resort of odd epochs.
 #[btf_map]
 static MANY_ODD: HashMap<RecordKey, Record, 4096> = HashMap::new();
+
+/// The same at hand, a set of rows an epoch: of what comes in by the million each processor has a row of its
+/// own, which takes no atomic addition and no hash of a long key. Programs of the cgroups, which others
+/// interrupt, do not use them.
+#[btf_map]
+static NEAR: PerCpuArray<Near, { (2 * NEAR_ROWS) as usize }> = PerCpuArray::new();
+
+/// Which tables are full: what is not there is not looked for a place again.
+#[btf_map]
+static FULL: Array<Full, 1, MMAPABLE> = Array::new();
 
 /// The first packet of each record.
 #[btf_map]
@@ -95,6 +110,27 @@ pub(crate) fn put_record(
         (true, Grain::Network) => COARSE_ODD.insert(key, record, NOT_YET),
         (false, Grain::Many) => MANY_EVEN.insert(key, record, NOT_YET),
         (true, Grain::Many) => MANY_ODD.insert(key, record, NOT_YET),
+    }
+}
+
+/// This processor's near row of a key of many sources.
+#[inline(always)]
+pub(crate) fn near(odd: bool, key: &RecordKey) -> Option<*mut Near> {
+    NEAR.get_ptr_mut(key.near_row() + if odd { NEAR_ROWS } else { 0 })
+}
+
+/// Whether a table of an epoch is full.
+#[inline(always)]
+pub(crate) fn is_full(odd: bool, grain: Grain) -> bool {
+    FULL.get(0).is_some_and(|full| full.grains[odd as usize][grain as usize & 1] != 0)
+}
+
+/// Remembers that it is.
+#[inline(always)]
+pub(crate) fn set_full(odd: bool, grain: Grain) {
+    if let Some(full) = FULL.get_ptr_mut(0) {
+        // SAFETY: a map value, not null; whoever stores stores the same.
+        unsafe { (*full).grains[odd as usize][grain as usize & 1] = 1 };
     }
 }
 

@@ -76,11 +76,21 @@ pub(crate) enum Hook {
     Send = 5,
 }
 
+impl Hook {
+    /// Whether the programs of a hook, by its number, run with bottom halves off, as all of a device's do
+    /// (net/core/dev.c): on their processor they come one after the other, and programs of the cgroups,
+    /// which they may interrupt, never come between two instructions of theirs.
+    #[inline(always)]
+    pub(crate) const fn is_alone(hook: u32) -> bool {
+        hook <= Self::Egress as u32
+    }
+}
+
 /// The work place of a hook, its packet emptied.
 #[inline(always)]
 pub(crate) fn scratch(hook: Hook) -> Option<&'static mut Work> {
     let work = work(hook as u32)?;
-    work.packet = Packet::EMPTY;
+    work.packet.clear();
     work.cookie = 0;
     Some(work)
 }

@@ -3,7 +3,7 @@
 use nsp_agent::{compile::Sizes, datapath::Capacities};
 use nsp_common::{
     address::{Address, Family as AddressFamily},
-    event::{Grain, RecordKey, flags},
+    event::{Grain, NEAR_ROWS, RecordKey, flags},
     verdict::{Category, Direction, Reason, Verdict},
 };
 use nsp_tests::{
@@ -135,16 +135,21 @@ fn flood_of_sources_collapses_and_every_packet_is_accounted_for() {
 
 #[test]
 fn what_finds_no_room_at_all_is_lost_and_counted() {
-    const PACKETS: u64 = 200;
+    const PROTOCOLS: u64 = 200;
+    const PACKETS: u64 = 2 * PROTOCOLS;
     let mut lab = crowded(8);
     let mut bytes = 0;
     // IGMP, which passes, is before these.
-    for number in 50..50 + PACKETS as u8 {
+    for number in 50..50 + PROTOCOLS as u8 {
         // As many networks and protocols, so that not even "many sources" has a row for each.
-        let frame = eth() / ipv4(std::net::Ipv4Addr::new(198, number, 1, 1), Server);
-        let frame = (frame / raw(number, [0; 20])).bytes();
-        bytes += frame.len() as u64;
-        lab.datapath.run("nsp_xdp", &frame, DEVICE).expect("it runs");
+        let v6 = std::net::Ipv6Addr::new(0x2001, 0xdb8, u16::from(number), 0, 0, 0, 0, 1);
+        for frame in [
+            eth() / ipv4(std::net::Ipv4Addr::new(198, number, 1, 1), Server) / raw(number, [0; 20]),
+            eth() / ipv6(v6, Server) / raw(number, [0; 20]),
+        ] {
+            bytes += frame.bytes().len() as u64;
+            lab.datapath.run("nsp_xdp", &frame.bytes(), DEVICE).expect("it runs");
+        }
     }
     let delta = lab.delta();
     let (records, _) = lab.records();
@@ -153,5 +158,6 @@ fn what_finds_no_room_at_all_is_lost_and_counted() {
     let (lost, lost_bytes) = delta["lost Record"];
     assert_eq!((counted, counted_bytes), (PACKETS, bytes));
     assert_eq!(logged + lost, PACKETS);
-    assert!(lost >= PACKETS - (16 + 8 + 8) && lost_bytes > 0, "lost {lost}");
+    let rows = 16 + 8 + 8 + u64::from(NEAR_ROWS);
+    assert!(lost >= PACKETS - rows && lost_bytes > 0, "lost {lost}");
 }
