@@ -293,7 +293,7 @@ fn search<P: Pages + ?Sized>(
     start: impl Fn(u32) -> u32,
 ) -> u32 {
     let mut found = zero;
-    let mut step = (head::COUNT + 1) / 2;
+    let mut step = head::COUNT.div_ceil(2);
     while step != 0 {
         if count >= step {
             let tried = found.wrapping_add(step);
@@ -338,7 +338,7 @@ mod tests {
             let edges = (0..count).flat_map(|range| [start(range).saturating_sub(1), start(range)]);
             for word in (0..=65535_u32).step_by(7).chain(edges) {
                 let begun = (0..count).filter(|range| start(*range) <= word).count() as u32;
-                let expected = if begun % 2 == 0 { 1 } else { begun / 2 + 2 };
+                let expected = if begun.is_multiple_of(2) { 1 } else { begun / 2 + 2 };
                 let found = look_up(&pages[..], Words::v4(0xc633_0000 | word));
                 assert_eq!(found, expected, "{word} among {count}");
             }

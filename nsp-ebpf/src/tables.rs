@@ -119,9 +119,9 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn follow(&mut self, _packet: &Packet, _generation: &Generation) -> Followed {
-        // SAFETY: the work place is this processor's and outlives the packet; only fields that
-        // nobody holds a reference to are touched.
         match judge::nsp_follow(self.hook) {
+            // SAFETY: the work place is this processor's and outlives the packet; only fields that
+            // nobody holds a reference to are touched.
             followed::BY => Followed::By(unsafe { (*self.work).decision }),
             followed::LATER => Followed::Later,
             _ => Followed::Nothing,

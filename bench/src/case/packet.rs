@@ -8,7 +8,7 @@ use std::{fs, net::IpAddr};
 use anyhow::{Result, ensure};
 use ipnet::IpNet;
 use nsp_agent::datapath::Engine;
-use nsp_tests::packet::{Family, Packet, Party::Server, eth, tcp, udp};
+use nsp_tests::packet::{Family, Packet, Party::Server, eth, tcp};
 
 use crate::{
     Plan,
@@ -168,13 +168,6 @@ pub(crate) fn syn(family: &str, port: u16) -> Vec<u8> {
         bytes[24..26].copy_from_slice(&[0, 0]);
     }
     bytes
-}
-
-/// A datagram to this host.
-pub(crate) fn datagram(family: &str, port: u16) -> Vec<u8> {
-    let family = if family == "v4" { Family::V4 } else { Family::V6 };
-    let packet: Packet = eth() / (family.ip(("0.0.0.0", "::"), Server) / udp(0, port));
-    packet.bytes()
 }
 
 /// Before anything is timed: peers of the prefixes are admitted where their rules are for, others and to

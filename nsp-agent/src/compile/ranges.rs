@@ -336,7 +336,7 @@ impl Turns {
         let usual = runs.max_by_key(|run| run.len()).map_or(CLASS_NONE, |run| run[0]);
         let mut turns = Self { usual, starts: Vec::new(), others: Vec::new() };
         for (word, reference) in node {
-            let is_usual = turns.starts.len() % 2 == 0;
+            let is_usual = turns.starts.len().is_multiple_of(2);
             if !is_usual {
                 turns.starts.push(*word);
             }

@@ -21,7 +21,13 @@ const RULES: [Rule; 3] = [
     Rule {
         needles: &["aya::", "use aya;", "aya_obj::", "aya_log::"],
         within: "",
-        home: &["nsp-agent/src/datapath.rs", "nsp-agent/src/datapath/", "nsp-ebpf/", "tests/"],
+        home: &[
+            "nsp-agent/src/datapath.rs",
+            "nsp-agent/src/datapath/",
+            "nsp-ebpf/",
+            "tests/",
+            "bench/",
+        ],
         unless: Some("feature = \"user\""),
     },
     Rule {
