@@ -43,6 +43,9 @@ pub mod standing {
     pub const TEMPORARY: u16 = 1 << 4;
 }
 
+/// [`Flow::generation`] while a processor writes what it judged: no generation has this number.
+pub const UNSETTLED: u32 = u32::MAX;
+
 /// Set in [`Flow::opener`]: ended by the operator. Written by nobody else, so that no packet on another
 /// processor takes it back.
 pub const CUT: u8 = 1 << 7;

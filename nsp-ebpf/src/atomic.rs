@@ -1,5 +1,6 @@
-//! Atomic addition. The BPF target declares no atomic read-modify-write to the library, although
-//! every kernel since 3.18 has this instruction (`BPF_XADD`).
+//! Atomic addition and exchange. The BPF target declares no atomic read-modify-write to the library,
+//! although every kernel since 3.18 has the one instruction (`BPF_XADD`) and since 5.12 the other
+//! (`BPF_XCHG`).
 
 /// Adds `value` to the word at `pointer`, once for all processors.
 ///
@@ -16,4 +17,25 @@ pub(crate) unsafe fn add(pointer: *mut u64, value: u64) {
             options(nostack),
         );
     }
+}
+
+/// Puts `value` into the word at `pointer`; what was there. Whoever reads it sees all that was written
+/// before.
+///
+/// # Safety
+/// `pointer` must be an aligned word of a map value that is valid for reads and writes.
+#[inline(always)]
+pub(crate) unsafe fn exchange(pointer: *mut u32, value: u32) -> u32 {
+    let mut word = u64::from(value);
+    // SAFETY: the caller's; the instruction touches nothing but the word. (Registers by name: to the
+    // compiler they have 64 bits only, to the linker, which writes the code, the halves have names too.)
+    unsafe {
+        core::arch::asm!(
+            "w2 = xchg32_32(r1 + 0, w2)",
+            in("r1") pointer,
+            inout("r2") word,
+            options(nostack),
+        );
+    }
+    word as u32
 }

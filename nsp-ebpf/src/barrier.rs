@@ -20,3 +20,12 @@ pub(crate) fn opaque(mut value: usize) -> usize {
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(nomem, nostack)) }
     value
 }
+
+/// Zero, which no processor knows before it has read `value`: added to an address it keeps the reads there
+/// behind that one, also where reads pass each other (aarch64). The verifier knows it for zero.
+#[inline(always)]
+pub(crate) fn zero_after(mut value: u64) -> usize {
+    // SAFETY: one instruction on a register.
+    unsafe { core::arch::asm!("{0} &= 0", inout(reg) value, options(nomem, nostack)) }
+    value as usize
+}

@@ -3,13 +3,14 @@
 use nsp_common::{
     decide::FlowAction,
     event::Loss,
-    flow::{Flow, progress},
+    flow::{Flow, UNSETTLED, progress},
     packet::{Packet, flags as packet_flags},
     verdict::TrafficClass,
 };
 
 use crate::{
-    atomic::add as add_word,
+    atomic::{add as add_word, exchange},
+    barrier,
     count::lose,
     maps::{self, Found, Work},
 };
@@ -41,6 +42,47 @@ pub(crate) fn track(work: &Work) {
     }
     maps::remove_proven(&packet.key);
     maps::remove_unproven(&packet.key, decision.opener.reverse());
+}
+
+/// Copies an entry whose judgement other processors may write meanwhile ([`settle`]): all of it is of one
+/// generation, or it is of none, and then the packet has it judged anew. The generation is read before
+/// the rest and after it.
+#[inline(always)]
+pub(crate) fn copy(entry: *const Flow, to: *mut Flow) {
+    const WORDS: usize = size_of::<Flow>() / 8;
+    const { assert!(size_of::<Flow>() % 8 == 0 && align_of::<Flow>() == 8) };
+    // SAFETY: a map value, not null, and a place of the same type, in words of both. Entries may be
+    // another conversation's by now: plain integers all the same.
+    unsafe {
+        let before = (&raw const (*entry).generation).read_volatile();
+        let from = entry.byte_add(barrier::zero_after(u64::from(before))).cast::<u64>();
+        let mut read = 0;
+        for at in 0..WORDS {
+            let word = from.add(at).read_volatile();
+            to.cast::<u64>().add(at).write_volatile(word);
+            read |= word;
+        }
+        let entry = entry.byte_add(barrier::zero_after(read));
+        let after = (&raw const (*entry).generation).read_volatile();
+        (*to).generation = if before == after { before } else { UNSETTLED };
+    }
+}
+
+/// Writes what a conversation was judged to be, unless another processor is about to.
+#[inline(always)]
+pub(crate) fn settle(entry: *mut Flow, judged: &Flow) {
+    // SAFETY: a map value, not null.
+    unsafe {
+        let generation = &raw mut (*entry).generation;
+        if exchange(generation, UNSETTLED) == UNSETTLED {
+            return;
+        }
+        (&raw mut (*entry).standing).write_volatile(judged.standing);
+        (&raw mut (*entry).rule).write_volatile(judged.rule);
+        (&raw mut (*entry).reason).write_volatile(judged.reason);
+        (&raw mut (*entry).association).write_volatile(judged.association);
+        exchange(generation, judged.generation);
+    }
 }
 
 /// Ages and counts. True when the entry, which was `flow`, belongs among the proven ([`promote`]): when

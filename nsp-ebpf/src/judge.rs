@@ -233,8 +233,8 @@ pub(crate) extern "C" fn nsp_overlaid(hook: u32) -> u32 {
     if said & LAPSED != 0 && !work.entry.flow.stands(standing::ENFORCED) && !tables.is_dry() {
         let found = maps::flow(key);
         if !found.flow.is_null() {
-            // SAFETY: a map value, not null.
-            unsafe { lapse(&mut *found.flow) };
+            lapse(&mut work.entry.flow);
+            flow::settle(found.flow, &work.entry.flow);
         }
     }
     settle_by(&mut work.decision, said, &work.packet);

@@ -107,11 +107,11 @@ impl<S: Sender> Tables for Live<S> {
         if self.found.flow.is_null() || anew == anew::OVER {
             return None;
         }
-        // SAFETY: a map value, not null; copied at once (see maps::copied!), to the work place of this
-        // processor. What was judged anew lies there already; in a dry run nowhere else.
+        // SAFETY: the work place of this processor. What was judged anew lies there already; in a dry run
+        // nowhere else.
         unsafe {
             if anew != anew::LIVES {
-                (*self.work).entry.flow = *self.found.flow;
+                flow::copy(self.found.flow, &raw mut (*self.work).entry.flow);
             }
             Some((*self.work).entry.flow)
         }
@@ -135,17 +135,8 @@ impl<S: Sender> Tables for Live<S> {
 
     #[inline(always)]
     fn rejudged(&mut self, judged: &Flow) {
-        let flow = self.found.flow;
-        if flow.is_null() || self.is_dry() {
-            return;
-        }
-        // SAFETY: a map value, not null. Two processors that re-judge at once write the same.
-        unsafe {
-            (*flow).standing = judged.standing;
-            (*flow).rule = judged.rule;
-            (*flow).reason = judged.reason;
-            (*flow).association = judged.association;
-            (*flow).generation = judged.generation;
+        if !self.found.flow.is_null() && !self.is_dry() {
+            flow::settle(self.found.flow, judged);
         }
     }
 
