@@ -20,18 +20,22 @@
 
 mod addresses;
 mod case;
+mod flood;
 mod judged;
 mod lab;
 pub mod model;
 mod policy;
 mod pool;
 pub mod random;
+mod runner;
 pub mod taught;
 
 pub use self::{
     case::{Case, Hook, TC_DROP, TC_PASS, XDP_DROP, XDP_PASS, everywhere, on},
+    flood::{Flood, Tally, side_by_side},
     judged::{Judged, Recorded},
     lab::{DEVICE, Delta, Lab, Network},
     policy::{ENFORCED, Generation, MIRROR, OFFICE, compiled, loaded, transition},
     pool::Loan,
+    runner::{Frame, Runner},
 };

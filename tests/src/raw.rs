@@ -1,5 +1,5 @@
 //! The system calls that have no safe wrapper: the only file with `unsafe` in it.
-#![expect(unsafe_code, reason = "packet sockets, their control messages and TCP_INFO")]
+#![expect(unsafe_code, reason = "packet sockets, their control messages, TCP_INFO and bpf(2)")]
 
 use std::{
     io,
@@ -95,6 +95,49 @@ pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
         )
     })?;
     Ok(info)
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` reads and writes (include/uapi/linux/bpf.h).
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    return_value: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_size_in: u32,
+    context_size_out: u32,
+    context_in: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    pad: u32,
+}
+
+/// Runs a program once on a frame with a context; its return value.
+pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], context: &[u8]) -> io::Result<u32> {
+    const BPF_PROG_TEST_RUN: libc::c_int = 10;
+    let size = |bytes: &[u8]| u32::try_from(bytes.len()).expect("frames are small");
+    let mut run = TestRun {
+        program: u32::try_from(program.as_raw_fd()).expect("descriptors are not negative"),
+        data_size_in: size(frame),
+        data_in: frame.as_ptr() as u64,
+        repeat: 1,
+        context_size_in: size(context),
+        context_in: context.as_ptr() as u64,
+        ..TestRun::default()
+    };
+    // SAFETY: the pointer is to a live attribute of that size; the two addresses in it are of slices
+    // with their lengths, which the kernel only reads, and both outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut run, size_of::<TestRun>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(run.return_value) }
 }
 
 fn set_packet_option(socket: &OwnedFd, option: i32) -> io::Result<()> {

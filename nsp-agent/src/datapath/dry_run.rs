@@ -1,6 +1,11 @@
 //! Asking the running programs what they would do, without doing it.
 
-use std::{mem::size_of, time::Duration};
+use std::{
+    io,
+    mem::size_of,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
+};
 
 use aya::{
     TestRun as _,
@@ -63,6 +68,16 @@ impl Datapath {
         times: u32,
     ) -> Result<Duration, DatapathError> {
         Ok(self.test_run(program, frame, ifindex, times)?.duration)
+    }
+
+    /// A descriptor of one of the programs, for who runs it on frames while a policy is published.
+    ///
+    /// # Errors
+    /// When there is no such program, or no descriptor left.
+    pub fn descriptor(&self, program: &str) -> io::Result<OwnedFd> {
+        let loaded = self.ebpf.program(program).and_then(|loaded| loaded.fd().ok());
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no program {program}"));
+        loaded.ok_or_else(missing)?.as_fd().try_clone_to_owned()
     }
 
     fn test_run(

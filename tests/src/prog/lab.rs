@@ -7,7 +7,7 @@ use nsp_agent::{
         identities::Identities,
         overlay::{Entry, OverlayTables},
     },
-    datapath::{Capacities, Counters, Datapath, Drained, Events},
+    datapath::{Capacities, Counters, Datapath, Drained, Engine, Events},
 };
 use nsp_common::{
     event::{Event, Loss},
@@ -55,8 +55,16 @@ impl Lab {
     /// # Panics
     /// Without privileges, or when the kernel refuses a program.
     pub fn load() -> Self {
+        Self::by(Engine::default())
+    }
+
+    /// The same, with the engine that maps addresses to classes.
+    ///
+    /// # Panics
+    /// As [`Lab::load`].
+    pub fn by(engine: Engine) -> Self {
         let least = Capacities::for_sizes(&Default::default());
-        Self::with(Capacities { flows: 1 << 14, ..least })
+        Self::with(Capacities { engine, flows: 1 << 14, ..least })
     }
 
     /// A set of its own with this much room.

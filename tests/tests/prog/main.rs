@@ -33,6 +33,7 @@ mod resolver;
 mod resources;
 mod service_tags;
 mod spoofed;
+mod swaps;
 mod tcp;
 mod trusted;
 mod udp;
