@@ -7,7 +7,7 @@ use aya::{maps::ProgramArray, programs::Program};
 use ipnet::IpNet;
 use nsp_agent::{
     compile::{compile, identities::Identities},
-    datapath::{Capacities, Datapath, Engine},
+    datapath::{Capacities, Datapath, Engine, FlowRoom},
     policy,
 };
 use nsp_common::{bench::State, link::Link};
@@ -61,7 +61,11 @@ impl Kernel {
         let loaded = policy::load(policy_file).map_err(|errors| anyhow::anyhow!("{errors}"))?;
         let mut identities = Identities::default();
         let compiled = compile(&loaded.policy, &mut identities)?;
-        let capacities = Capacities { engine, flows, ..Capacities::for_sizes(&compiled.sizes) };
+        let capacities = Capacities {
+            engine,
+            flows: FlowRoom::of(flows),
+            ..Capacities::for_sizes(&compiled.sizes)
+        };
         let mut datapath = Datapath::load_object(&object, capacities)?;
         datapath.set_links(&[(DEVICE, Link { group: 0, ..Link::default() })])?;
         datapath.set_routes(&[("0.0.0.0/0".parse()?, 1), ("::/0".parse()?, 1)])?;

@@ -18,6 +18,7 @@ mod status;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
 
 use crate::control::{self, ControlError, Request};
 
@@ -132,6 +133,10 @@ impl From<ControlError> for Failure {
 
 impl Socket {
     fn call(&self, request: &Request) -> Result<serde_json::Value, Failure> {
+        self.ask(request)
+    }
+
+    fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Failure> {
         Ok(control::call(&self.control, request)?)
     }
 }

@@ -5,6 +5,7 @@
 //! anything else (checked by the peer's credentials, `SO_PEERCRED`).
 
 pub mod exec;
+pub mod flows;
 
 use std::{
     io,
@@ -22,6 +23,9 @@ use tokio::{
 };
 
 use exec::SessionCall;
+use flows::FlowsPart;
+
+use crate::datapath::FlowCursor;
 
 /// Bytes of a request; the longest is a path or two.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
@@ -48,8 +52,11 @@ pub enum Request {
         /// The packet.
         packet: ExplainPacket,
     },
-    /// The tracked conversations.
-    Flows,
+    /// The tracked conversations, a part at a time.
+    Flows {
+        /// Where the part before ended; absent for the first.
+        from: Option<FlowCursor>,
+    },
     /// End conversations: all kept ones, or those of one peer.
     Cut {
         /// Only this peer's.
@@ -117,7 +124,7 @@ impl Request {
             Self::Status
                 | Self::Dns
                 | Self::Explain { .. }
-                | Self::Flows
+                | Self::Flows { .. }
                 | Self::Overlay
                 | Self::Exec { .. }
         )
@@ -178,17 +185,27 @@ pub struct ExplainPacket {
 /// What the daemon answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Response {
+pub enum Response<T = serde_json::Value> {
     /// Done, with what was asked for.
-    Ok(serde_json::Value),
+    Ok(T),
     /// Not done, and why.
     Error(String),
     /// Not done, for only root may ask for it.
     NotRoot,
 }
 
+/// What was asked for.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Any of the rest.
+    Value(serde_json::Value),
+    /// Conversations.
+    Flows(FlowsPart),
+}
+
 /// A request on its way to the daemon's loop.
-pub type Call = (Request, oneshot::Sender<Response>);
+pub type Call = (Request, oneshot::Sender<Response<Answer>>);
 
 /// What can go wrong between a verb and the daemon.
 #[derive(Debug, thiserror::Error)]
@@ -316,7 +333,7 @@ async fn answer(
     None
 }
 
-async fn write(stream: &mut UnixStream, response: &Response) {
+async fn write<T: Serialize>(stream: &mut UnixStream, response: &Response<T>) {
     let mut line = serde_json::to_vec(response).unwrap_or_default();
     line.push(b'\n');
     // The verb may have gone.
@@ -324,7 +341,7 @@ async fn write(stream: &mut UnixStream, response: &Response) {
 }
 
 /// Who changed what, and what came of it.
-fn audit(stream: &UnixStream, asked: &str, response: &Response) {
+fn audit<T>(stream: &UnixStream, asked: &str, response: &Response<T>) {
     let peer = stream.peer_cred().ok();
     let (uid, pid) = (peer.map(|it| it.uid()), peer.and_then(|it| it.pid()));
     let refused = match response {
@@ -346,7 +363,7 @@ async fn read(stream: &mut UnixStream) -> Result<Request, String> {
 ///
 /// # Errors
 /// [`ControlError`].
-pub fn call(path: &Path, request: &Request) -> Result<serde_json::Value, ControlError> {
+pub fn call<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<T, ControlError> {
     Client::connect(path)?.ask(request)
 }
 
@@ -384,7 +401,7 @@ impl Client {
         let mut answer = String::new();
         self.0.read_line(&mut answer).map_err(ControlError::Broken)?;
         match serde_json::from_str(&answer).map_err(ControlError::Garbled)? {
-            Response::Ok(value) => serde_json::from_value(value).map_err(ControlError::Garbled),
+            Response::Ok(value) => Ok(value),
             Response::Error(why) => Err(ControlError::Refused(why)),
             Response::NotRoot => Err(ControlError::NotRoot),
         }

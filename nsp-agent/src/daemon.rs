@@ -39,8 +39,8 @@ use tokio::{
 };
 
 use crate::{
-    control::{self, Call, Response, exec::SessionCall},
-    datapath::{Engine, Events, attach::XdpMode},
+    control::{self, Answer, Call, Response, exec::SessionCall},
+    datapath::{Engine, Events, FlowRoom, attach::XdpMode},
     host::{links, links::HostChange, platform::Platform},
     names::{blind, schedule::Batch, wanted::Answered},
     policy::{self, Loaded, PolicyErrors},
@@ -57,6 +57,8 @@ const DRAIN_DELAY: Duration = Duration::from_millis(200);
 const RECENT: Duration = Duration::from_secs(60);
 /// Kinds that are remembered.
 const RECENT_MAX: usize = 65536;
+/// How often those that are not recent any more are looked for, when there is no room.
+const RECENT_SWEEP: Duration = Duration::from_secs(1);
 /// How long the thread at the ring waits before it looks whether it is still wanted.
 const RING_WAIT: Duration = Duration::from_secs(1);
 /// How often listeners and the flow tables are looked after.
@@ -94,6 +96,8 @@ pub struct Options {
     pub engine: Engine,
     /// Start although the interface with the default route cannot be covered.
     pub allow_uncovered: bool,
+    /// Room for conversations.
+    pub flows: FlowRoom,
 }
 
 impl Options {
@@ -216,7 +220,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let _removed = std::fs::remove_file(&socket);
     if let Some(sender) = detached {
         // Said when it is so, and written by a task that ends with this one. The verb may have gone.
-        let _sent = sender.send(Response::Ok(serde_json::Value::Null));
+        let _sent = sender.send(Response::Ok(Answer::Value(serde_json::Value::Null)));
         tokio::time::sleep(FAREWELL).await;
     }
     Ok(())
@@ -260,12 +264,16 @@ fn watch_ring(mut events: Events) -> mpsc::Receiver<()> {
 #[derive(Default)]
 struct Recent {
     since: HashMap<RecordKey, Instant>,
+    swept: Option<Instant>,
 }
 
 impl Recent {
     fn is_new(&mut self, key: RecordKey) -> bool {
         let now = Instant::now();
-        if self.since.len() >= RECENT_MAX {
+        // Looking at all of them for each packet of a flood would take longer than the flood.
+        let is_swept = self.swept.is_some_and(|swept| now.duration_since(swept) < RECENT_SWEEP);
+        if self.since.len() >= RECENT_MAX && !is_swept {
+            self.swept = Some(now);
             self.since.retain(|_, since| now.duration_since(*since) < RECENT);
         }
         let known = self.since.get(&key).is_some_and(|since| now.duration_since(*since) < RECENT);
@@ -283,5 +291,28 @@ async fn next_event(ring: &mut Option<mpsc::Receiver<()>>) {
     };
     if !came {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_memory_of_kinds_is_swept_once_and_not_for_each_kind() {
+        let mut recent = Recent::default();
+        let kind = RecordKey::from_bytes(&[0; size_of::<RecordKey>()]).expect("as many bytes");
+        let is_new =
+            |recent: &mut Recent, number| recent.is_new(RecordKey { rule: number, ..kind });
+        for number in 0..RECENT_MAX as u32 {
+            assert!(is_new(&mut recent, number));
+        }
+        assert!(recent.swept.is_none(), "there was room");
+        assert!(is_new(&mut recent, u32::MAX));
+        let swept = recent.swept;
+        assert!(swept.is_some());
+        assert!(is_new(&mut recent, u32::MAX), "there is no room to remember it");
+        assert_eq!(recent.swept, swept);
+        assert!(!is_new(&mut recent, 0), "what was there is known");
     }
 }

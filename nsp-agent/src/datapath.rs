@@ -8,6 +8,7 @@
 
 mod addresses;
 pub mod attach;
+mod batch;
 mod calls;
 mod dry_run;
 mod flows;
@@ -16,22 +17,29 @@ mod live;
 mod mapped;
 mod namings;
 mod object;
+mod orders;
 mod overlay;
 mod publish;
 mod read;
+mod room;
 
 use std::{io, path::PathBuf};
 
-use aya::{Ebpf, maps::MapError, programs::ProgramError};
+use aya::{
+    Ebpf,
+    maps::{Map, MapError},
+    programs::ProgramError,
+};
 use nsp_common::generation::SLOTS;
 
 pub use addresses::Engine;
 pub use calls::Calls;
-pub use flows::FlowEntry;
+pub use flows::{FlowCursor, FlowEntry, FlowTable};
 use mapped::Mapped;
 pub use namings::WantedNames;
 pub use object::{Capacities, OBJECT};
 pub use read::{Counters, Drained, Events};
+pub use room::{FlowRoom, TableRoom};
 
 /// What can go wrong between the agent and the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +50,15 @@ pub enum DatapathError {
     /// The object was refused.
     #[error("cannot load the kernel programs")]
     Load(#[source] aya::EbpfError),
+    /// There is no memory for the tables.
+    #[error("the kernel has no memory for map {map}")]
+    NoMemory {
+        /// The map that did not fit any more.
+        map: String,
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
     /// One program was refused.
     #[error("the kernel refuses program {program}")]
     Program {
@@ -217,13 +234,16 @@ impl Datapath {
 /// Takes a map out of the object as type `T`.
 fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError>
 where
-    T: TryFrom<aya::maps::Map, Error = MapError>,
+    T: TryFrom<Map, Error = MapError>,
 {
-    let missing = || DatapathError::Map {
+    let map = take_map(ebpf, name)?;
+    T::try_from(map).map_err(|source| DatapathError::Map { operation: "open", map: name, source })
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, DatapathError> {
+    ebpf.take_map(name).ok_or_else(|| DatapathError::Map {
         operation: "find",
         map: name,
         source: MapError::InvalidName { name: name.to_owned() },
-    };
-    let map = ebpf.take_map(name).ok_or_else(missing)?;
-    T::try_from(map).map_err(|source| DatapathError::Map { operation: "open", map: name, source })
+    })
 }

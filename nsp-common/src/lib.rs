@@ -10,6 +10,7 @@
 #![cfg_attr(not(feature = "user"), forbid(unsafe_code))]
 
 pub mod address;
+pub mod ageing;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod class;

@@ -1,19 +1,20 @@
 //! Takes out conversations that are over, by a timer of the kernel: also when the agent is stuck, and
 //! when it is dead, as long as somebody holds the map that the timer is in.
 //!
-//! The timer goes off ten times a second and looks at the next part of the places of proven
-//! conversations, so that all are seen in half a minute and no processor is held up. One timer for
-//! all, made when the programs are loaded: one for each conversation would have to be allocated when
-//! a packet proves it, and the kernel refuses a good part of such allocations (6.18,
-//! `kmalloc_nolock`).
+//! The timer goes off ten times a second or more and looks at the next part of the places of proven
+//! conversations, so that all are seen in half a minute and no processor is held up
+//! (`nsp_common::ageing` has the pace). One timer for all, made when the programs are loaded: one for
+//! each conversation would have to be allocated when a packet proves it, and the kernel refuses a good
+//! part of such allocations (6.18, `kmalloc_nolock`).
 
 use aya_ebpf::{
     Global, bindings,
     btf_maps::Array,
     cty::c_void,
-    helpers::{bpf_ktime_get_coarse_ns, generated},
+    helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, generated},
     macros::btf_map,
 };
+use nsp_common::ageing::{Aged, Pace};
 
 use crate::maps;
 
@@ -23,10 +24,16 @@ static PLACES_COUNT_V4: Global<u32> = Global::new(262_144);
 #[unsafe(no_mangle)]
 static PLACES_COUNT_V6: Global<u32> = Global::new(65_536);
 
-const TICK_NS: u64 = 100_000_000;
-/// All places are seen in so many ticks, larger tables' in more than a few at a time.
-const TICKS_A_ROUND: u32 = 300;
-const PLACES_A_TICK_MIN: u32 = 64;
+const USUAL: Pace = Pace::of(262_144, 65_536);
+
+/// Places of IPv4 that are looked at in one go. The agent sets it with their number.
+#[unsafe(no_mangle)]
+static PLACES_A_TICK_V4: Global<u32> = Global::new(USUAL.v4);
+#[unsafe(no_mangle)]
+static PLACES_A_TICK_V6: Global<u32> = Global::new(USUAL.v6);
+/// Time from one go to the next.
+#[unsafe(no_mangle)]
+static TICK_MS: Global<u32> = Global::new(USUAL.tick_ms);
 
 /// The timer, and where it goes on.
 #[repr(C)]
@@ -38,6 +45,10 @@ struct Clock {
 
 #[btf_map]
 static CLOCK: Array<Clock, 1> = Array::new();
+
+/// What the timer has done, for who asks how it does.
+#[btf_map]
+static AGED: Array<Aged, 1> = Array::new();
 
 const CLOCK_MONOTONIC: u64 = 1;
 /// `-EINVAL`
@@ -68,7 +79,7 @@ pub(crate) fn begin() -> i32 {
             error = generated::bpf_timer_set_callback(timer, tick as *mut c_void);
         }
         if error == 0 {
-            error = generated::bpf_timer_start(timer, TICK_NS, 0);
+            error = generated::bpf_timer_start(timer, tick_ns(), 0);
         }
         error as i32
     }
@@ -84,20 +95,41 @@ extern "C" fn open_v6(index: u32, _nothing: *mut c_void) -> i64 {
     0
 }
 
+/// Time from one go to the next.
+#[inline(always)]
+fn tick_ns() -> u64 {
+    u64::from(TICK_MS.load()) * 1_000_000
+}
+
 extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: *mut Clock) -> i64 {
-    // SAFETY: the kernel calls with the map's one value, and never twice at once.
+    // SAFETY: helpers without arguments; and the kernel calls with the map's one value, and never twice
+    // at once.
     unsafe {
-        (*clock).next_v4 = walk((*clock).next_v4, PLACES_COUNT_V4.load(), look_v4 as *mut c_void);
-        (*clock).next_v6 = walk((*clock).next_v6, PLACES_COUNT_V6.load(), look_v6 as *mut c_void);
-        let _started = generated::bpf_timer_start(&raw mut (*clock).timer, TICK_NS, 0);
+        let begun_ns = bpf_ktime_get_ns();
+        let (v4, v6) = (PLACES_COUNT_V4.load(), PLACES_COUNT_V6.load());
+        let parts = (PLACES_A_TICK_V4.load(), PLACES_A_TICK_V6.load());
+        (*clock).next_v4 = walk((*clock).next_v4, v4, parts.0, look_v4 as *mut c_void);
+        (*clock).next_v6 = walk((*clock).next_v6, v6, parts.1, look_v6 as *mut c_void);
+        note(bpf_ktime_get_ns().saturating_sub(begun_ns));
+        let _started = generated::bpf_timer_start(&raw mut (*clock).timer, tick_ns(), 0);
     }
     0
 }
 
-/// Looks at the next part of `count` places; answers where to go on.
 #[inline(always)]
-fn walk(first: u32, count: u32, look: *mut c_void) -> u32 {
-    let part = (count / TICKS_A_ROUND).max(PLACES_A_TICK_MIN);
+fn note(took_ns: u64) {
+    let Some(aged) = AGED.get_ptr_mut(0) else { return };
+    // SAFETY: a map value, not null, that only the timer writes, never twice at once.
+    unsafe {
+        (*aged).ticks += 1;
+        (*aged).spent_ns += took_ns;
+        (*aged).longest_ns = (*aged).longest_ns.max(took_ns);
+    }
+}
+
+/// Looks at the next `part` of `count` places; answers where to go on.
+#[inline(always)]
+fn walk(first: u32, count: u32, part: u32, look: *mut c_void) -> u32 {
     // SAFETY: a helper without arguments; and one that calls `look` with the walk, which lives.
     unsafe {
         let mut walk = Walk { first, count, now_ns: bpf_ktime_get_coarse_ns() };

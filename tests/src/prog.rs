@@ -20,6 +20,7 @@
 
 mod addresses;
 mod case;
+pub mod crowd;
 mod flood;
 mod judged;
 mod lab;

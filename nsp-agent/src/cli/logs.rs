@@ -12,7 +12,7 @@ use crate::{
         read::{Filter, Log, ReadError, since},
         record::{AccessRecord, category_named},
     },
-    control::{self, Request},
+    control::Request,
 };
 
 /// How often a followed log is looked at.
@@ -43,7 +43,7 @@ pub(crate) struct Logs {
 impl Logs {
     pub(super) fn run(self) -> Result<(), Failure> {
         // What the agent still holds belongs to the log; without an agent there is none.
-        let has_agent = control::call(&self.socket.control, &Request::Flush).is_ok();
+        let has_agent = self.socket.call(&Request::Flush).is_ok();
         let category = match &self.category {
             Some(text) => Some(category_named(text).ok_or_else(|| Failure {
                 code: 2,

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, value_parser};
 use rustix::process::Signal;
 
 use super::Failure;
 use crate::{
     daemon::{self, DaemonError, Options},
-    datapath::{Engine, attach::XdpMode},
+    datapath::{DatapathError, Engine, FlowRoom, attach::XdpMode},
     host::{platform::DMI_DIR, privilege::Privileges},
 };
 
@@ -54,6 +54,16 @@ pub(crate) struct Run {
     /// the kernel's own, to compare with
     #[arg(long, value_name = "ENGINE", value_enum, default_value_t = EngineName::RangeTable)]
     engine: EngineName,
+    /// Room for proven conversations of IPv4 (both ends have spoken), 1024 to 8388608. Each takes 164 bytes
+    /// of kernel memory from the start; a million 400 MB, with the other tables that grow with it. Nothing
+    /// evicts them; what finds no place is counted, and may be forgotten
+    #[arg(long, value_name = "N", env = "NSP_FLOWS", default_value_t = FlowRoom::V4_DEFAULT,
+          value_parser = value_parser!(u32).range(i64::from(FlowRoom::V4_MIN)..=i64::from(FlowRoom::MAX)))]
+    flows: u32,
+    /// The same of IPv6, 256 to 8388608, 212 bytes each. Without: a quarter of --flows
+    #[arg(long, value_name = "N", env = "NSP_FLOWS_V6",
+          value_parser = value_parser!(u32).range(i64::from(FlowRoom::V6_MIN)..=i64::from(FlowRoom::MAX)))]
+    flows_v6: Option<u32>,
     /// Start although the interface with the default route cannot be covered
     #[arg(long)]
     allow_uncovered: bool,
@@ -136,6 +146,8 @@ impl Run {
             .with_target(false)
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .init();
+        let flows = FlowRoom::of(self.flows);
+        let flows = FlowRoom { v6: self.flows_v6.unwrap_or(flows.v6), ..flows };
         let options = Options {
             // Verbs name files by their absolute paths; so does the agent.
             policy: std::path::absolute(&self.policy)
@@ -152,6 +164,7 @@ impl Run {
             dmi: self.dmi,
             engine: self.engine.into(),
             allow_uncovered: self.allow_uncovered,
+            flows,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -159,6 +172,10 @@ impl Run {
             .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
         runtime.block_on(daemon::run(options)).map_err(|error| match error {
             DaemonError::Policy(errors) => Failure::failed(errors.to_string()),
+            DaemonError::Datapath(DatapathError::NoMemory { .. }) => Failure::failed(
+                daemon::with_sources(&error),
+            )
+            .with_cure("smaller numbers for --flows and --flows-v6, or more memory for the unit"),
             other => Failure::failed(daemon::with_sources(&other)),
         })
     }

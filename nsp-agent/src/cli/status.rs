@@ -101,6 +101,7 @@ fn print(status: &Value) {
     for (what, count) in status["flows"].as_object().into_iter().flatten() {
         println!("  {:>12}  {what}", count.to_string());
     }
+    flow_tables(status);
     println!("packets");
     for it in each(&status["counters"]["reasons"]) {
         println!(
@@ -147,4 +148,28 @@ fn print(status: &Value) {
     if let Some(error) = status["lastError"].as_str() {
         println!("last error: {error}");
     }
+}
+
+/// The tables of conversations: what is in them, what fits, what they take.
+fn flow_tables(status: &Value) {
+    println!("tables of conversations, {} of kernel memory", megabytes(&status["flowTablesBytes"]));
+    for it in each(&status["flowTables"]) {
+        let what = match text(&it["table"]) {
+            "provenV4" => "proven, IPv4",
+            "provenV6" => "proven, IPv6",
+            "askedV4" => "opened here and not answered, IPv4",
+            "askedV6" => "opened here and not answered, IPv6",
+            "knockedV4" => "opened by others and not proven, IPv4",
+            "knockedV6" => "opened by others and not proven, IPv6",
+            other => other,
+        };
+        let (entries, capacity) = (it["entries"].to_string(), it["capacity"].to_string());
+        println!("  {entries:>12}  of {capacity:>7}, {}: {what}", megabytes(&it["bytes"]));
+    }
+}
+
+fn megabytes(bytes: &Value) -> String {
+    bytes
+        .as_u64()
+        .map_or_else(|| "? MB".to_owned(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6))
 }

@@ -3,7 +3,10 @@
 //! What `explain` holds against the kernel's answer, and `plan` judges live conversations by. It
 //! reads the same compiled generation that was published, by other means.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, HashMap},
+};
 
 use ipnet::IpNet;
 use nsp_common::{
@@ -41,8 +44,8 @@ pub struct HostView {
     pub sender: u16,
     /// The sender is a recursive resolver.
     pub is_recursive: bool,
-    /// Tracked conversations.
-    pub flows: HashMap<FlowKey, Flow>,
+    /// The tracked conversation that is asked about.
+    pub flow: Option<(FlowKey, Flow)>,
     /// Coarse monotonic clock, ns.
     pub now_ns: u64,
 }
@@ -52,7 +55,9 @@ pub struct Oracle<'a> {
     compiled: &'a Compiled,
     host: HostView,
     number: u32,
-    classes: Longest<u32>,
+    /// Made when the first address is asked for: a policy may have a million prefixes, and conversations
+    /// that the programs have judged need none of them.
+    classes: OnceCell<Longest<u32>>,
     routes: Longest<u64>,
     overlay: Longest<Overlay>,
 }
@@ -63,7 +68,7 @@ impl<'a> Oracle<'a> {
         Self {
             compiled,
             number,
-            classes: Longest::new(compiled.prefixes.iter().copied()),
+            classes: OnceCell::new(),
             routes: Longest::new(host.routes.iter().copied()),
             overlay: Longest::new(host.overlay.prefixes.iter().map(|(at, it)| (*at, *it))),
             host,
@@ -77,9 +82,9 @@ impl Oracle<'_> {
         self.host.learned.insert(address, learned);
     }
 
-    /// Tells of a tracked conversation.
+    /// Tells of the tracked conversation that is asked about next, in place of the one before.
     pub fn track(&mut self, key: FlowKey, flow: Flow) {
-        self.host.flows.insert(key, flow);
+        self.host.flow = Some((key, flow));
     }
 
     /// The host's part, for another policy.
@@ -142,7 +147,7 @@ impl Tables for Oracle<'_> {
     }
 
     fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
-        self.host.flows.get(key).copied()
+        self.host.flow.filter(|(tracked, _)| tracked == key).map(|(_, flow)| flow)
     }
 
     fn rejudged(&mut self, _flow: &Flow) {}
@@ -156,7 +161,8 @@ impl Tables for Oracle<'_> {
     }
 
     fn class_of(&self, address: &Address, family: Family) -> u32 {
-        self.classes.get(address, family).unwrap_or(CLASS_NONE)
+        let index = || Longest::new(self.compiled.prefixes.iter().copied());
+        self.classes.get_or_init(index).get(address, family).unwrap_or(CLASS_NONE)
     }
 
     fn class(&self, number: u32) -> Class {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     compile,
-    control::Request,
+    control::{Answer, Request},
     datapath::DatapathError,
     policy::{
         Loaded,
@@ -102,12 +102,14 @@ impl Agent {
     }
 
     /// Answers a verb.
-    pub(super) async fn answer(&mut self, request: Request) -> Result<serde_json::Value, String> {
-        match request {
+    pub(super) async fn answer(&mut self, request: Request) -> Result<Answer, String> {
+        let value = match request {
+            Request::Flows { from } => {
+                return self.list_flows(from.unwrap_or_default()).map(Answer::Flows);
+            }
             Request::Status => Ok(self.status().await),
             Request::Dns => self.dns_status().await,
             Request::Explain { packet } => self.explain(&packet),
-            Request::Flows => self.list_flows(),
             Request::Cut { peer, kept } => self.cut_flows(peer, kept),
             Request::Apply { path, strict } => {
                 let path = path.unwrap_or_else(|| self.options.policy.clone());
@@ -135,7 +137,8 @@ impl Agent {
             }
             Request::Detach => Ok(serde_json::Value::Null),
             Request::Exec { .. } => Err("a session goes another way".to_owned()),
-        }
+        };
+        value.map(Answer::Value)
     }
 
     pub(super) fn set_mode(

@@ -1,8 +1,9 @@
 //! The tracked conversations: shown and ended. (They age in the kernel.)
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use nsp_common::{
+    ageing::Aged,
     decide::{Tables as _, rejudge},
     flow::{Flow, progress, standing},
     verdict::{Direction, Reason},
@@ -16,7 +17,11 @@ use super::{
     state::{Agent, now_ns},
     store,
 };
-use crate::datapath::FlowEntry;
+use crate::{
+    compile::oracle::Oracle,
+    control::flows::{FlowLine, FlowsPart},
+    datapath::{FlowCursor, FlowEntry, FlowTable, TableRoom},
+};
 
 /// The state of a conversation in a word.
 pub(super) fn word_of(flow: &Flow) -> &'static str {
@@ -36,95 +41,135 @@ pub(super) fn word_of(flow: &Flow) -> &'static str {
 }
 
 impl Agent {
-    /// All tracked conversations as the generation in force sees them. The programs judge one anew
-    /// at its next packet; an idle one is judged here, so that nobody has to wait for it to speak.
-    fn judged_flows(&self) -> Result<Vec<FlowEntry>, String> {
-        let mut flows = self.datapath.flows().map_err(|error| with_sources(&error))?;
-        let oracle = self.oracle(0);
+    /// A conversation as the generation in force sees it: the programs judge one anew at its next packet;
+    /// an idle one is judged here, so that nobody has to wait for it to speak. Not what is over: what both
+    /// ends have closed waits only for stray segments.
+    fn judged(mut entry: FlowEntry, oracle: &Oracle<'_>, now_ns: u64) -> Option<FlowEntry> {
         let generation = oracle.generation();
-        for entry in flows.iter_mut().filter(|it| it.flow.generation != generation.number) {
-            rejudge(&entry.key, &mut entry.flow, &oracle, &generation);
+        if entry.flow.generation != generation.number {
+            rejudge(&entry.key, &mut entry.flow, oracle, &generation);
         }
-        // What both ends have closed waits only for stray segments.
-        flows.iter_mut().for_each(|entry| lay_over(entry, &oracle));
-        flows.retain(|entry| !entry.flow.is_closed());
-        Ok(flows)
+        lay_over(&mut entry, oracle);
+        let is_over = entry.flow.is_closed() || entry.flow.is_expired(entry.key.protocol, now_ns);
+        (!is_over).then_some(entry)
     }
 
-    /// All conversations that are not over.
-    pub(super) fn list_flows(&self) -> Result<Value, String> {
+    /// A part of the conversations that are not over, and where to go on. They can be a million: nobody
+    /// holds them all at once, and the agent does other things between two parts.
+    pub(super) fn list_flows(&self, from: FlowCursor) -> Result<FlowsPart, String> {
         let now = now_ns();
-        let flows = self.judged_flows()?;
-        let live = flows.iter().filter(|it| !it.flow.is_expired(it.key.protocol, now));
-        Ok(Value::Array(live.map(|it| self.flow_json(it, now)).collect()))
+        let oracle = self.oracle(0);
+        let (entries, next) =
+            self.datapath.flows_from(from).map_err(|error| with_sources(&error))?;
+        let live = entries.into_iter().filter_map(|it| Self::judged(it, &oracle, now));
+        Ok(FlowsPart { flows: live.map(|it| self.flow_line_of(&it, now)).collect(), next })
     }
 
-    fn flow_json(&self, entry: &FlowEntry, now_ns: u64) -> Value {
+    fn flow_line_of(&self, entry: &FlowEntry, now_ns: u64) -> FlowLine {
         let FlowEntry { key, flow, is_proven } = entry;
         let family = key.ip_family();
-        let age_s = now_ns.saturating_sub(flow.opened_ns) / 1_000_000_000;
-        let idle_s = now_ns.saturating_sub(flow.seen_ns) / 1_000_000_000;
-        json!({
-            "remote": key.remote.to_ip(family),
-            "remotePort": key.remote_port,
-            "local": key.local.to_ip(family),
-            "localPort": key.local_port,
-            "protocol": key.protocol,
-            "opener": flow.opened_by().name(),
-            "state": word_of(flow),
-            "established": is_proven,
-            "seeded": flow.has(progress::SEEDED),
-            "reason": Reason::from_number(flow.reason).map(Reason::name),
-            "resource": self.catalogue.resource(flow.association),
-            "rule": self.catalogue.rule(flow.rule),
-            "name": self.catalogue.name(flow.name),
-            "ageSeconds": age_s,
-            "idleSeconds": idle_s,
-            "packets": flow.packets,
-            "bytes": flow.bytes,
-            "generation": flow.generation,
-        })
+        FlowLine {
+            remote: key.remote.to_ip(family),
+            remote_port: key.remote_port,
+            local: key.local.to_ip(family),
+            local_port: key.local_port,
+            protocol: key.protocol,
+            opener: flow.opened_by().name().into(),
+            state: word_of(flow).into(),
+            established: *is_proven,
+            seeded: flow.has(progress::SEEDED),
+            reason: Reason::from_number(flow.reason).map(|reason| reason.name().into()),
+            resource: self.catalogue.resource(flow.association).map(Into::into),
+            rule: self.catalogue.rule(flow.rule).map(Into::into),
+            name: self.catalogue.name(flow.name).map(Into::into),
+            age_seconds: now_ns.saturating_sub(flow.opened_ns) / 1_000_000_000,
+            idle_seconds: now_ns.saturating_sub(flow.seen_ns) / 1_000_000_000,
+            packets: flow.packets,
+            bytes: flow.bytes,
+            generation: flow.generation,
+        }
     }
 
     /// Ends conversations: those of one peer, or all kept ones, or all that no rule allows.
     pub(super) fn cut_flows(&mut self, peer: Option<IpAddr>, kept: bool) -> Result<Value, String> {
-        let flows = self.judged_flows()?;
         let now = now_ns();
-        let mut cut = 0;
-        for FlowEntry { key, flow, .. } in flows {
-            let family = key.ip_family();
-            let matches_peer = peer.is_none_or(|peer| key.remote.to_ip(family) == peer);
+        let mut cut = Vec::new();
+        let mut failed = None;
+        let oracle = self.oracle(0);
+        let read = self.datapath.each_flow(|entry| {
+            let Some(FlowEntry { key, flow, .. }) = Self::judged(entry, &oracle, now) else {
+                return;
+            };
+            let matches_peer = peer.is_none_or(|peer| key.remote.to_ip(key.ip_family()) == peer);
             let matches_state = !kept || flow.stands(standing::KEPT);
-            // What is cut or over need not be ended again.
-            let is_live = !flow.is_cut() && !flow.is_expired(key.protocol, now);
-            if !matches_peer || !matches_state || !is_live || flow.reason == Reason::Resolver as u8
+            // What is cut need not be ended again.
+            if !matches_peer
+                || !matches_state
+                || flow.is_cut()
+                || flow.reason == Reason::Resolver as u8
+                || failed.is_some()
             {
-                continue;
+                return;
             }
-            let was_there =
-                self.datapath.cut_flow(&key, &flow).map_err(|error| with_sources(&error))?;
-            cut += u32::from(was_there);
-            self.state.cut.insert(name_of(&key));
-        }
+            match self.datapath.cut_flow(&key, &flow) {
+                Ok(was_there) => cut.push((name_of(&key), was_there)),
+                Err(error) => failed = Some(error),
+            }
+        });
+        drop(oracle);
+        let count = cut.iter().filter(|(_, was_there)| *was_there).count();
+        self.state.cut.extend(cut.into_iter().map(|(name, _)| name));
         if let Err(error) = store::save(&self.options.state_dir, &self.state) {
             self.complain("state is not saved", &error);
         }
-        Ok(json!({"cut": cut}))
+        match read.err().or(failed) {
+            Some(error) => Err(with_sources(&error)),
+            None => Ok(json!({"cut": count})),
+        }
     }
 
-    /// How many conversations there are, by state.
-    pub(super) fn count_flows(&self) -> Value {
-        let Ok(flows) = self.judged_flows() else { return Value::Null };
+    /// How many conversations there are, by state; and the tables that they are in.
+    pub(super) fn count_flows(&self) -> (Value, Value) {
         let now = now_ns();
-        let mut counts = std::collections::BTreeMap::<&str, u64>::new();
-        for entry in flows.iter().filter(|it| !it.flow.is_expired(it.key.protocol, now)) {
-            *counts.entry(word_of(&entry.flow)).or_default() += 1;
-            let way = match entry.flow.opened_by() {
+        let oracle = self.oracle(0);
+        let mut counts = BTreeMap::<&str, u64>::new();
+        let mut used = BTreeMap::<FlowTable, u64>::new();
+        let read = self.datapath.each_flow(|entry| {
+            *used.entry(entry.table()).or_default() += 1;
+            let Some(FlowEntry { flow, .. }) = Self::judged(entry, &oracle, now) else { return };
+            *counts.entry(word_of(&flow)).or_default() += 1;
+            let way = match flow.opened_by() {
                 Direction::Inbound => "inbound",
                 Direction::Outbound => "outbound",
             };
             *counts.entry(way).or_default() += 1;
+        });
+        if read.is_err() {
+            return (Value::Null, Value::Null);
         }
-        json!(counts)
+        let tables = self.datapath.flow_tables().map(|TableRoom { table, capacity, bytes }| {
+            json!({
+                "table": table.name(),
+                "entries": used.get(&table).copied().unwrap_or(0),
+                "capacity": capacity,
+                "bytes": bytes,
+            })
+        });
+        (json!(counts), json!(tables))
+    }
+
+    /// How the clock that ages conversations fares.
+    pub(super) fn ageing_json(&self) -> Value {
+        let Ok(Aged { ticks, spent_ns, longest_ns }) = self.datapath.aged() else {
+            return Value::Null;
+        };
+        let (pace, round_ms) = self.datapath.pace();
+        json!({
+            "roundMilliseconds": round_ms,
+            "tickMilliseconds": pace.tick_ms,
+            "ticks": ticks,
+            "meanNanoseconds": spent_ns.checked_div(ticks),
+            "longestNanoseconds": longest_ns,
+        })
     }
 }

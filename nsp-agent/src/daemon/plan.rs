@@ -26,17 +26,17 @@ impl Agent {
         let compiled =
             compile::compile(&policy, &mut identities).map_err(|error| with_sources(&error))?;
         let number = self.datapath.generation().unwrap_or(0) + 1;
-        let flows = self.datapath.flows().map_err(|error| with_sources(&error))?;
         let mut host = self.oracle(0).into_host();
         // What is blocked ends by that, not by this policy.
         host.overlay.presence &= !nsp_common::overlay::presence::BLOCKS;
-        host.flows = flows.iter().map(|entry| (entry.key, entry.flow)).collect();
         let mut oracle = Oracle::new(&compiled, number, host);
-        let cut: Vec<Value> = flows
-            .iter()
-            .filter(|entry| ends(entry, &mut oracle))
-            .map(|entry| self.flow_line(entry))
-            .collect();
+        let mut cut: Vec<Value> = Vec::new();
+        let read = self.datapath.each_flow(|entry| {
+            if ends(&entry, &mut oracle) {
+                cut.push(self.flow_line(&entry));
+            }
+        });
+        read.map_err(|error| with_sources(&error))?;
         let before = describe(&self.loaded.policy);
         let after = describe(&loaded.policy);
         Ok(json!({
@@ -70,6 +70,7 @@ fn ends(entry: &FlowEntry, oracle: &mut Oracle<'_>) -> bool {
     }
     packet.tcp_flags = nsp_common::net::transport::tcp::ACK;
     packet.direction = entry.flow.opener;
+    oracle.track(entry.key, entry.flow);
     decide(&packet, oracle).verdict == Verdict::Drop
         && !entry.flow.stands(nsp_common::flow::standing::DENIED)
         && !entry.flow.is_cut()

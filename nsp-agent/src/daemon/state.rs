@@ -109,8 +109,12 @@ impl Agent {
         overlay::forget_over(&mut state.overlay);
         let temporary = overlay::names_of(&state.overlay);
         let compiled = compile::compile_with(&loaded.policy, &mut state.identities, &temporary)?;
-        let room = Capacities::for_sizes(&compiled.sizes);
-        let datapath = Datapath::load(Capacities { engine: options.engine, ..room })?;
+        let capacities = Capacities {
+            engine: options.engine,
+            flows: options.flows,
+            ..Capacities::for_sizes(&compiled.sizes)
+        };
+        let datapath = Datapath::load(capacities)?;
         let links = links::read().await.map_err(DaemonError::Host)?;
         let routes = routes::read().await.map_err(DaemonError::Host)?;
         let log = options.log.clone().or_else(|| loaded.policy.logging.file.clone());
@@ -182,7 +186,7 @@ impl Agent {
             endpoints: self.endpoints().into_iter().collect(),
             sender,
             is_recursive: false,
-            flows: Default::default(),
+            flow: None,
             now_ns: now_ns(),
         };
         Oracle::new(&self.compiled, self.datapath.generation().unwrap_or(1), host)

@@ -43,6 +43,7 @@ impl Agent {
             })
             .collect();
         let log = self.writer.state();
+        let (flows, flow_tables) = self.count_flows();
         json!({
             "perimeter": policy.perimeter.name.to_string(),
             "guid": self.catalogue.guid,
@@ -61,7 +62,10 @@ impl Agent {
                 Ok(_) => json!({"hooked": true}),
                 Err(why) => json!({"hooked": false, "why": why}),
             },
-            "flows": self.count_flows(),
+            "flows": flows,
+            "flowTables": flow_tables,
+            "flowTablesBytes": self.datapath.flow_tables_bytes(),
+            "ageing": self.ageing_json(),
             "counters": self.counters_json(),
             "names": self.names_json().await,
             "sources": self.sources_json(),

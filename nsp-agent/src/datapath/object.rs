@@ -1,9 +1,11 @@
 //! The embedded object: sizes, globals, load.
 
-use aya::{Ebpf, EbpfLoader, programs::Program};
-use nsp_common::generation::SLOTS;
+use std::io;
 
-use super::{DatapathError, Engine};
+use aya::{Ebpf, EbpfError, EbpfLoader, maps::MapError, programs::Program};
+use nsp_common::{ageing::Pace, generation::SLOTS};
+
+use super::{DatapathError, Engine, FlowRoom};
 use crate::compile::{Sizes, limits::NAMES_MAX};
 
 /// The kernel programs, as `cargo xtask build` made them; empty in a build without them.
@@ -26,8 +28,8 @@ pub struct Capacities {
     pub names: usize,
     /// Selectors by address, interface and cgroup.
     pub selectors: usize,
-    /// Conversations both ends of which have spoken, IPv4; a quarter of it for IPv6.
-    pub flows: u32,
+    /// Conversations.
+    pub flows: FlowRoom,
     /// Access records of one epoch.
     pub records: u32,
     /// Those of whole networks, and as many of "many sources".
@@ -48,15 +50,12 @@ impl Capacities {
             // Every name that was ever listed has a number, those of sessions too: four bytes each.
             names: NAMES_MAX,
             selectors: room(sizes.selectors, 2048),
-            flows: 1 << 18,
+            flows: FlowRoom::default(),
             records: 1 << 14,
             networks: 1 << 12,
         }
     }
 }
-
-/// One peer has at most this part of the proven conversations of its family.
-const PEER_PART: u32 = 8;
 
 /// Loads the object and every program.
 pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, DatapathError> {
@@ -78,8 +77,9 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
     let by_trie = u32::from(engine == Engine::LpmTrie);
     let slots = |entries: usize| SLOTS * entries as u32;
     let globals = [classes as u32, cells as u32, rows as u32, rules as u32, names as u32];
-    let flows_v6 = flows / 4;
-    let peer_flows = [flows, flows_v6].map(|flows| (flows / PEER_PART).max(1));
+    let FlowRoom { v4, v6 } = flows;
+    let (peer_flows, unproven) = (flows.of_one_peer(), flows.unproven());
+    let pace = Pace::of(v4, v6);
     let netns_cookie = super::calls::netns_cookie();
     let agent_pid = std::process::id();
     let mut loader = EbpfLoader::new();
@@ -89,8 +89,11 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
         .override_global("AGENT_PID", &agent_pid, true)
         .override_global("PEER_FLOWS_MAX_V4", &peer_flows[0], true)
         .override_global("PEER_FLOWS_MAX_V6", &peer_flows[1], true)
-        .override_global("PLACES_COUNT_V4", &flows, true)
-        .override_global("PLACES_COUNT_V6", &flows_v6, true)
+        .override_global("PLACES_COUNT_V4", &v4, true)
+        .override_global("PLACES_COUNT_V6", &v6, true)
+        .override_global("PLACES_A_TICK_V4", &pace.v4, true)
+        .override_global("PLACES_A_TICK_V6", &pace.v6, true)
+        .override_global("TICK_MS", &pace.tick_ms, true)
         .override_global("CLASS_CAPACITY", &globals[0], true)
         .override_global("CELL_CAPACITY", &globals[1], true)
         .override_global("ROW_CAPACITY", &globals[2], true)
@@ -102,19 +105,24 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
         .map_max_entries("RULES", slots(rules))
         .map_max_entries("NAME_CLASSES", slots(names))
         .map_max_entries("SELECTORS", slots(selectors))
-        .map_max_entries("FLOWS_V4", flows)
-        .map_max_entries("PLACES_V4", flows)
-        .map_max_entries("FREE_V4", flows)
-        .map_max_entries("FLOWS_V6", flows_v6)
-        .map_max_entries("PLACES_V6", flows_v6)
-        .map_max_entries("FREE_V6", flows_v6)
+        .map_max_entries("FLOWS_V4", v4)
+        .map_max_entries("PLACES_V4", v4)
+        .map_max_entries("FREE_V4", v4)
+        .map_max_entries("FLOWS_V6", v6)
+        .map_max_entries("PLACES_V6", v6)
+        .map_max_entries("FREE_V6", v6)
+        .map_max_entries("ASKED_V4", unproven)
+        .map_max_entries("ASKED_V6", unproven)
+        .map_max_entries("KNOCKED_V4", unproven)
+        .map_max_entries("KNOCKED_V6", unproven)
+        .map_max_entries("PEERS", unproven)
         .map_max_entries("RECORDS_EVEN", records)
         .map_max_entries("RECORDS_ODD", records)
         .map_max_entries("COARSE_EVEN", networks)
         .map_max_entries("COARSE_ODD", networks)
         .map_max_entries("MANY_EVEN", networks)
         .map_max_entries("MANY_ODD", networks);
-    let mut ebpf = loader.load(object).map_err(DatapathError::Load)?;
+    let mut ebpf = loader.load(object).map_err(refused)?;
     for (name, program) in ebpf.programs_mut() {
         let loaded = match program {
             Program::Xdp(program) => program.load(),
@@ -126,4 +134,15 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
         loaded.map_err(|source| DatapathError::Program { program: name.to_owned(), source })?;
     }
     Ok(ebpf)
+}
+
+fn refused(error: EbpfError) -> DatapathError {
+    match error {
+        EbpfError::MapError(MapError::CreateError { name, io_error })
+            if io_error.kind() == io::ErrorKind::OutOfMemory =>
+        {
+            DatapathError::NoMemory { map: name, source: io_error }
+        }
+        other => DatapathError::Load(other),
+    }
 }

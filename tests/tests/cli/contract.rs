@@ -116,3 +116,18 @@ fn exec_refuses_a_bad_destination_before_it_runs_anything() {
         "the command is after --"
     );
 }
+
+#[test]
+fn run_refuses_room_for_conversations_that_no_table_can_have() {
+    for (flag, number, range) in [
+        ("--flows", "1023", "1023 is not in 1024..=8388608"),
+        ("--flows", "8388609", "8388609 is not in 1024..=8388608"),
+        ("--flows-v6", "255", "255 is not in 256..=8388608"),
+        ("--flows-v6", "-1", "--flows-v6"),
+        ("--flows", "many", "invalid digit"),
+    ] {
+        let output = nsp(&["run", flag, number]);
+        assert_eq!(code(&output), 2, "{flag} {number}: {}", stderr(&output));
+        assert!(stderr(&output).contains(range), "{}", stderr(&output));
+    }
+}

@@ -27,6 +27,8 @@ mod parity;
 mod platform;
 mod protocols;
 mod proven;
+mod proven_floods;
+mod proven_many;
 mod quota;
 mod records;
 mod resolver;

@@ -8,7 +8,7 @@ use std::{
 
 use nsp_agent::{
     compile::Sizes,
-    datapath::{Capacities, FlowEntry},
+    datapath::{Capacities, FlowEntry, FlowRoom},
 };
 use nsp_common::{
     address::Address,
@@ -30,7 +30,7 @@ use crate::tcp::{open_outbound, tracked};
 /// Programs with room for so many proven conversations of IPv4.
 fn with_room_for(flows: u32, policy: &str) -> Lab {
     let least = Capacities::for_sizes(&Sizes::default());
-    let mut lab = Lab::with(Capacities { flows, ..least });
+    let mut lab = Lab::with(Capacities { flows: FlowRoom::of(flows), ..least });
     lab.put_in_force(policy);
     lab.clear();
     lab

@@ -1,6 +1,9 @@
 //! Access records: what they are about, what they sum up, and that nothing is lost unsaid.
 
-use nsp_agent::{compile::Sizes, datapath::Capacities};
+use nsp_agent::{
+    compile::Sizes,
+    datapath::{Capacities, FlowRoom},
+};
 use nsp_common::{
     address::{Address, Family as AddressFamily},
     event::{Grain, NEAR_ROWS, RecordKey, flags},
@@ -91,7 +94,7 @@ fn drained_records_begin_anew() {
 /// Programs with hardly any room for records, and so much for those of networks.
 fn crowded(networks: u32) -> Lab {
     let least = Capacities::for_sizes(&Sizes::default());
-    let mut lab = Lab::with(Capacities { flows: 8, records: 16, networks, ..least });
+    let mut lab = Lab::with(Capacities { flows: FlowRoom::of(8), records: 16, networks, ..least });
     lab.put_in_force(ENFORCED);
     lab.clear();
     lab
