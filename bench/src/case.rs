@@ -1,6 +1,8 @@
 //! What is measured.
 
+mod latency;
 mod packet;
+mod throughput;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -12,6 +14,10 @@ use crate::{Plan, report::Report};
 pub(crate) enum Name {
     /// What the programs cost a packet, by test runs
     Packet,
+    /// What a filter costs a TCP stream over veth
+    Throughput,
+    /// What a filter costs a question and its answer over veth
+    Latency,
 }
 
 impl Name {
@@ -24,6 +30,8 @@ impl Name {
     pub(crate) fn run(self, plan: &Plan, report: &mut Report) -> Result<()> {
         match self {
             Self::Packet => packet::run(plan, report),
+            Self::Throughput => throughput::run(plan, report),
+            Self::Latency => latency::run(plan, report),
         }
     }
 }

@@ -4,9 +4,15 @@
 //! machine disturbs them all. What is printed are medians with their spread, and ratios within the run; what
 //! a machine without network cards cannot tell is said.
 
+mod abba;
+mod arm;
+mod cable;
 mod case;
+mod compared;
+mod filter;
 mod kernel;
 mod prefixes;
+mod priority;
 mod report;
 mod sample;
 mod trace;

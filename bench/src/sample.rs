@@ -5,8 +5,16 @@
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
+    pub(crate) fn one(sample: f64) -> Self {
+        Self(vec![sample])
+    }
+
     pub(crate) fn push(&mut self, sample: f64) {
         self.0.push(sample);
+    }
+
+    pub(crate) fn append(&mut self, others: &Self) {
+        self.0.extend(&others.0);
     }
 
     pub(crate) fn len(&self) -> usize {
