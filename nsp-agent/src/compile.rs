@@ -11,6 +11,7 @@
 
 pub mod identities;
 pub mod limits;
+mod longest;
 mod matrix;
 mod names;
 pub mod oracle;
@@ -69,7 +70,8 @@ pub struct Compiled {
     pub names: Vec<u32>,
     /// Keys of names, and what addresses are held by that are learned for them.
     pub name_units: Vec<(NameKey, Unit)>,
-    /// Address classes by prefix: a prefix stands for what no longer one covers.
+    /// Address classes by prefix: a prefix stands for what no longer one covers. Sorted: IPv4 first, by
+    /// address, and outer before inner.
     pub prefixes: Vec<(IpNet, u32)>,
     /// The same as a range table.
     pub pages: Vec<Page>,

@@ -4,7 +4,6 @@
 //! reads the same compiled generation that was published, by other means.
 
 use std::{
-    cell::OnceCell,
     collections::{BTreeMap, HashMap},
 };
 
@@ -21,7 +20,7 @@ use nsp_common::{
     selector::Selector,
 };
 
-use super::{Compiled, overlay::OverlayTables};
+use super::{Compiled, longest::Longest, overlay::OverlayTables};
 
 /// What the host adds to a compiled policy.
 #[derive(Clone, Debug, Default)]
@@ -55,11 +54,9 @@ pub struct Oracle<'a> {
     compiled: &'a Compiled,
     host: HostView,
     number: u32,
-    /// Made when the first address is asked for: a policy may have a million prefixes, and conversations
-    /// that the programs have judged need none of them.
-    classes: OnceCell<Longest<u32>>,
-    routes: Longest<u64>,
-    overlay: Longest<Overlay>,
+    classes: Longest<'a, u32>,
+    routes: Longest<'a, u64>,
+    overlay: Longest<'a, Overlay>,
 }
 
 impl<'a> Oracle<'a> {
@@ -68,9 +65,9 @@ impl<'a> Oracle<'a> {
         Self {
             compiled,
             number,
-            classes: OnceCell::new(),
-            routes: Longest::new(host.routes.iter().copied()),
-            overlay: Longest::new(host.overlay.prefixes.iter().map(|(at, it)| (*at, *it))),
+            classes: Longest::of_sorted(&compiled.prefixes),
+            routes: Longest::of(host.routes.iter().copied()),
+            overlay: Longest::of(host.overlay.prefixes.iter().map(|(at, it)| (*at, *it))),
             host,
         }
     }
@@ -90,46 +87,6 @@ impl Oracle<'_> {
     /// The host's part, for another policy.
     pub fn into_host(self) -> HostView {
         self.host
-    }
-}
-
-/// Longest-prefix match by asking a hash table for every length there is.
-struct Longest<T> {
-    entries: HashMap<IpNet, T>,
-    lengths_v4: Vec<u8>,
-    lengths_v6: Vec<u8>,
-}
-
-impl<T: Copy> Longest<T> {
-    fn new(entries: impl Iterator<Item = (IpNet, T)>) -> Self {
-        let entries: HashMap<IpNet, T> = entries.collect();
-        let lengths = |v6: bool| {
-            let mut lengths: Vec<u8> = entries
-                .keys()
-                .filter(|prefix| matches!(prefix, IpNet::V6(_)) == v6)
-                .map(IpNet::prefix_len)
-                .collect();
-            lengths.sort_unstable_by(|one, other| other.cmp(one));
-            lengths.dedup();
-            lengths
-        };
-        Self { lengths_v4: lengths(false), lengths_v6: lengths(true), entries }
-    }
-
-    fn get(&self, address: &Address, family: Family) -> Option<T> {
-        self.find(address, family).copied()
-    }
-
-    fn find(&self, address: &Address, family: Family) -> Option<&T> {
-        let ip = address.to_ip(family);
-        let lengths = match family {
-            Family::V4 => &self.lengths_v4,
-            Family::V6 => &self.lengths_v6,
-        };
-        lengths.iter().find_map(|length| {
-            let prefix = IpNet::new(ip, *length).ok()?.trunc();
-            self.entries.get(&prefix)
-        })
     }
 }
 
@@ -161,8 +118,7 @@ impl Tables for Oracle<'_> {
     }
 
     fn class_of(&self, address: &Address, family: Family) -> u32 {
-        let index = || Longest::new(self.compiled.prefixes.iter().copied());
-        self.classes.get_or_init(index).get(address, family).unwrap_or(CLASS_NONE)
+        self.classes.find(address.to_ip(family)).copied().unwrap_or(CLASS_NONE)
     }
 
     fn class(&self, number: u32) -> Class {
@@ -170,7 +126,7 @@ impl Tables for Oracle<'_> {
     }
 
     fn routed_back(&self, remote: &Address, family: Family, ifindex: u32) -> bool {
-        let groups = self.routes.get(remote, family).unwrap_or(0);
+        let groups = self.routes.find(remote.to_ip(family)).copied().unwrap_or(0);
         self.host.groups.get(&ifindex).is_some_and(|group| groups >> group & 1 == 1)
     }
 
@@ -225,7 +181,7 @@ impl Tables for Oracle<'_> {
     }
 
     fn temporary(&self, address: &Address, family: Family) -> Option<&Overlay> {
-        self.overlay.find(address, family)
+        self.overlay.find(address.to_ip(family))
     }
 
     fn temporary_of_name(&self, name: u32) -> Option<&Overlay> {
