@@ -18,6 +18,7 @@ pub mod oracle;
 pub mod overlay;
 mod ports;
 mod ranges;
+mod sets;
 mod sweep;
 
 use ipnet::IpNet;
@@ -31,8 +32,8 @@ use nsp_common::{
 };
 
 use crate::policy::model::{
-    AccessMode, Forwarded, Fqdn, MetadataAccess, Name, OnDeny, Policy, PortSet, PrivateAccess,
-    PublicNetworkAccess, Selector,
+    AccessMode, Forwarded, Fqdn, MetadataAccess, Name, OnDeny, Policy, PortSet, PrefixSet,
+    PrivateAccess, PublicNetworkAccess, Selector,
 };
 use identities::Identities;
 pub use limits::{BudgetError, Sizes};
@@ -101,7 +102,7 @@ struct NumberedRule<'a> {
     lane: u32,
     identity: u32,
     ports: &'a PortSet,
-    prefixes: &'a [IpNet],
+    prefixes: &'a PrefixSet,
     fqdns: &'a [Fqdn],
 }
 
@@ -124,20 +125,24 @@ pub fn compile_with(
     temporary: &[Fqdn],
 ) -> Result<Compiled, BudgetError> {
     let rules = number_rules(policy, identities);
+    if rules.len() >= limits::RULES_MAX {
+        return Err(BudgetError::new("rules", rules.len() + 1, limits::RULES_MAX));
+    }
     let port_classes = ports::PortClasses::of(rules.iter().map(|rule| rule.ports))?;
-    let mut sweep = sweep::Sweep::default();
-    let mut pairs = Vec::new();
-    for (index, rule) in rules.iter().enumerate() {
-        let number = index as u32 + 1;
-        pairs.extend(rule.prefixes.iter().map(|prefix| (*prefix, number)));
-    }
-    pairs.extend(private_prefixes(policy).map(|prefix| (prefix, sweep::PRIVATE)));
-    let endpoints = policy.perimeter.platform.endpoints().iter();
-    pairs.extend(endpoints.map(|text| (constant(text), sweep::PLATFORM)));
-    for member in policy.members.values() {
-        pairs.extend(member.addresses.iter().map(|prefix| (*prefix, sweep::MEMBER)));
-    }
+    let private: PrefixSet = private_prefixes(policy).collect();
+    let endpoints: PrefixSet =
+        policy.perimeter.platform.endpoints().iter().map(|text| constant(text)).collect();
+    let members = policy.members.values().map(|member| (&member.addresses, sweep::MEMBER));
+    let pairs = sweep::Pairs::of(
+        rules
+            .iter()
+            .zip(1..)
+            .map(|(rule, number)| (rule.prefixes, number))
+            .chain([(&private, sweep::PRIVATE), (&endpoints, sweep::PLATFORM)])
+            .chain(members),
+    );
     let prefix_count = pairs.len();
+    let mut sweep = sweep::Sweep::default();
     let prefixes = sweep.prefixes(pairs);
     let pages = ranges::build(&prefixes);
 
@@ -152,7 +157,7 @@ pub fn compile_with(
     let classes = matrix
         .first_cells
         .iter()
-        .zip(sweep.sets())
+        .zip(sweep.sets().iter())
         .map(|(cells, set)| Class { cells: *cells, flags: class_bits(set), _pad: 0 })
         .collect();
     let rule_identities =
@@ -189,11 +194,9 @@ pub fn compile_with(
 
 /// The private ranges in force.
 pub fn private_prefixes(policy: &Policy) -> impl Iterator<Item = IpNet> {
-    policy
-        .private_prefixes
-        .clone()
-        .unwrap_or_else(|| PRIVATE_PREFIXES.iter().map(|text| constant(text)).collect())
-        .into_iter()
+    let given = policy.private_prefixes.iter().flat_map(PrefixSet::iter);
+    let built_in = policy.private_prefixes.is_none().then_some(PRIVATE_PREFIXES);
+    given.chain(built_in.into_iter().flatten().map(constant))
 }
 
 fn constant(prefix: &str) -> IpNet {

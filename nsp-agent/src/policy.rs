@@ -45,8 +45,8 @@ pub struct Loaded {
     pub sources: Vec<SourceInfo>,
     /// Every file that was read, the policy's own first.
     pub files: Vec<PathBuf>,
-    /// SHA-256 over the content of all files read, in hexadecimal: the same content in the same
-    /// order has the same digest, wherever it lies.
+    /// SHA-256 over the SHA-256 of every file read, in hexadecimal: the same content in the same order
+    /// has the same digest, wherever it lies.
     pub digest: String,
 }
 
@@ -82,11 +82,11 @@ fn read_document(path: &Path, reader: &mut Reader, report: &mut Report) -> Optio
 }
 
 fn read_table(path: &Path, reader: &mut Reader, report: &mut Report) -> Option<Table> {
-    let input = reader
+    let bytes = reader
         .read(path, POLICY_BYTES_MAX, report)
         .map_err(|refusal| report.error_in_file(path, refusal))
         .ok()?;
-    let text = input::utf8(path, input.bytes, report)?;
+    let text = input::utf8(path, bytes, report)?;
     let file = report.texts.add(path, text.as_str().into());
     document::parse(&text, file, report)
 }

@@ -1,29 +1,29 @@
 //! Named sets of prefixes that access rules use: service tags, AWS ranges and prefix files.
 //!
-//! A source is read whole and judged strictly, whatever part of it is used, but only the sets that
-//! the policy names are kept.
+//! A source is read to its end and judged strictly, whatever part of it is used, but only the sets that
+//! the policy names are kept, and never its text.
 
 mod aws;
 mod azure;
 mod json;
+mod listing;
+mod mistakes;
 mod prefix_file;
 mod tag;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
 
-use ipnet::IpNet;
-
-pub(crate) use self::tag::Tag;
+pub(crate) use self::{listing::Listed, tag::Tag};
+use self::{listing::Listing, mistakes::Mistakes};
 use crate::policy::{
     diagnose::{Refusal, Report, quoted, suggest},
     document::{SourcesDocument, Spanned},
-    input::{Reader, SOURCE_BYTES_MAX, utf8},
+    input::{self, Parsed, Reader, SOURCE_BYTES_MAX, Stream},
     model::Name,
 };
 
@@ -53,14 +53,11 @@ pub struct SourceInfo {
     pub prefixes: usize,
 }
 
-/// What is wrong in a source, and where in its text.
-type Mistake = (Range<usize>, Refusal);
-
 /// The sets of one vendor's file.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct TagSets {
     /// The sets that were wanted and found.
-    sets: BTreeMap<String, Vec<IpNet>>,
+    sets: BTreeMap<String, Listing>,
     /// The names of all sets, for suggestions.
     names: BTreeSet<String>,
     /// How many prefixes the file holds.
@@ -74,8 +71,8 @@ enum Vendor {
     Absent,
     /// It has mistakes, which are reported already.
     Failed,
-    /// It was read.
-    Loaded(TagSets),
+    /// It was read: the sets that were wanted and found, and the names of all, for suggestions.
+    Loaded(BTreeMap<String, Listed>, BTreeSet<String>),
 }
 
 /// Every set that the policy can use.
@@ -84,7 +81,7 @@ pub(crate) struct Catalog {
     azure: Vendor,
     aws: Vendor,
     /// `None` for a file with mistakes.
-    files: BTreeMap<Name, Option<Vec<IpNet>>>,
+    files: BTreeMap<Name, Option<Listed>>,
     infos: Vec<SourceInfo>,
 }
 
@@ -101,29 +98,27 @@ impl Catalog {
         let mut loading = Loading { reader, report, infos: Vec::new() };
 
         let names = wanted.iter().filter_map(|tag| tag.azure_name()).collect();
-        let azure = loading.vendor(SourceKind::ServiceTags, "service_tags", service_tags, |text| {
-            azure::read(text, &names)
-        });
+        let azure =
+            loading.vendor(SourceKind::ServiceTags, "service_tags", service_tags, |stream| {
+                azure::read(stream, &names)
+            });
         let names = wanted.iter().filter_map(|tag| tag.aws_name()).collect();
-        let aws = loading.vendor(SourceKind::AwsIpRanges, "aws_ip_ranges", aws_ip_ranges, |text| {
-            aws::read(text, &names)
-        });
+        let aws =
+            loading.vendor(SourceKind::AwsIpRanges, "aws_ip_ranges", aws_ip_ranges, |stream| {
+                aws::read(stream, &names)
+            });
         let mut files = BTreeMap::new();
         for (name, path) in prefix_files {
-            let prefixes = loading.file(
-                SourceKind::PrefixFile,
-                name.as_str(),
-                path,
-                prefix_file::read,
-                Vec::len,
-            );
-            files.insert(name.clone(), prefixes);
+            let parse = |stream: &mut Stream| prefix_file::read(stream);
+            let listing =
+                loading.file(SourceKind::PrefixFile, name.as_str(), path, parse, Listing::count);
+            files.insert(name.clone(), listing.map(Listing::finish));
         }
         Self { azure, aws, files, infos: loading.infos }
     }
 
     /// The prefixes of a tag; `None` when its source has mistakes, which are reported already.
-    pub(crate) fn prefixes(&self, tag: &Tag) -> Result<Option<&[IpNet]>, Refusal> {
+    pub(crate) fn prefixes(&self, tag: &Tag) -> Result<Option<&Listed>, Refusal> {
         match tag {
             Tag::Azure(name) => lookup(&self.azure, tag, name, "", || {
                 ("Azure's service tag file", "service_tags = \"ServiceTags_Public.json\"")
@@ -132,7 +127,7 @@ impl Catalog {
                 ("AWS's address range file", "aws_ip_ranges = \"ip-ranges.json\"")
             }),
             Tag::File(name) => match self.files.get(name) {
-                Some(prefixes) => Ok(prefixes.as_deref()),
+                Some(listed) => Ok(listed.as_ref()),
                 None => {
                     let what = format!("unknown prefix file {}", quoted(&tag.to_string()));
                     let why = "[sources.prefix_files] does not name it";
@@ -156,7 +151,7 @@ fn lookup<'a>(
     name: &str,
     scheme: &str,
     source: impl Fn() -> (&'static str, &'static str),
-) -> Result<Option<&'a [IpNet]>, Refusal> {
+) -> Result<Option<&'a Listed>, Refusal> {
     let what = format!("unknown service tag {}", quoted(&tag.to_string()));
     match vendor {
         Vendor::Failed => Ok(None),
@@ -165,11 +160,11 @@ fn lookup<'a>(
             let why = format!("[sources] does not say where {file} is");
             Err(Refusal::new(what, why).cure(format!("[sources] {cure}")))
         }
-        Vendor::Loaded(tags) => match tags.sets.get(name) {
-            Some(prefixes) => Ok(Some(prefixes)),
+        Vendor::Loaded(sets, names) => match sets.get(name) {
+            Some(listed) => Ok(Some(listed)),
             None => {
                 let (file, _) = source();
-                let near = suggest(name, tags.names.iter().map(String::as_str));
+                let near = suggest(name, names.iter().map(String::as_str));
                 let cure = near.map(|near| format!("\"{scheme}{near}\""));
                 Err(Refusal { cure, ..Refusal::new(what, format!("{file} does not have it")) })
             }
@@ -189,13 +184,22 @@ impl Loading<'_> {
         kind: SourceKind,
         name: &str,
         path: &Option<Spanned<String>>,
-        parse: impl Fn(&str) -> Result<TagSets, Vec<Mistake>>,
+        parse: impl FnOnce(&mut Stream) -> Result<TagSets, Mistakes>,
     ) -> Vendor {
         let Some(path) = path else { return Vendor::Absent };
         match self.file(kind, name, path, parse, |tags| tags.prefixes) {
-            Some(tags) => Vendor::Loaded(tags),
+            Some(TagSets { sets, names, prefixes: _ }) => {
+                let sets = sets.into_iter().map(|(name, listing)| (name, listing.finish()));
+                Vendor::Loaded(sets.collect(), names)
+            }
             None => Vendor::Failed,
         }
+    }
+
+    /// Where a file is.
+    fn path(&self, typed: &Spanned<String>) -> PathBuf {
+        let policy = self.report.texts.path(typed.span);
+        policy.parent().unwrap_or(Path::new("")).join(&typed.value)
     }
 
     /// Reads one file, relative to the policy file that names it.
@@ -204,29 +208,33 @@ impl Loading<'_> {
         kind: SourceKind,
         name: &str,
         typed: &Spanned<String>,
-        parse: impl Fn(&str) -> Result<T, Vec<Mistake>>,
+        parse: impl FnOnce(&mut Stream) -> Result<T, Mistakes>,
         count: impl Fn(&T) -> usize,
     ) -> Option<T> {
-        let policy = self.report.texts.path(typed.span);
-        let path = policy.parent().unwrap_or(Path::new("")).join(&typed.value);
-        let input = self.reader.read(&path, SOURCE_BYTES_MAX, self.report);
-        let input = self.report.keep(typed.span, input)?;
-        let text = utf8(&path, input.bytes, self.report)?;
-        match parse(&text) {
-            Ok(parsed) => {
-                let prefixes = count(&parsed);
-                let (name, modified) = (name.to_owned(), input.modified);
+        let path = self.path(typed);
+        let parsed = self.reader.parse(&path, SOURCE_BYTES_MAX, self.report, parse);
+        let Parsed { value, is_utf8, modified, digest } = self.report.keep(typed.span, parsed)?;
+        let mistakes = match value {
+            Ok(value) if is_utf8 => {
+                let (name, prefixes) = (name.to_owned(), count(&value));
                 self.infos.push(SourceInfo { kind, name, path, modified, prefixes });
-                Some(parsed)
+                return Some(value);
             }
-            Err(mistakes) => {
-                let file = self.report.texts.add(&path, Arc::from(text));
-                for (range, refusal) in mistakes {
-                    self.report.error(file.span(range), refusal);
-                }
-                None
-            }
+            // That it is not UTF-8 is found again below.
+            Ok(_) => Mistakes::default(),
+            Err(mistakes) => mistakes,
+        };
+        let again = input::read_again(&path, SOURCE_BYTES_MAX, digest);
+        let bytes = self.report.keep(typed.span, again)?;
+        let text = input::utf8(&path, bytes, self.report)?;
+        let (mistakes, more) = mistakes.into_parts();
+        let ranges: Vec<_> = mistakes.iter().map(|(place, _)| place.range(&text)).collect();
+        let file = self.report.texts.add(&path, Arc::from(text));
+        for ((_, refusal), range) in mistakes.into_iter().zip(ranges) {
+            self.report.error(file.span(range), refusal);
         }
+        self.report.suppress(more);
+        None
     }
 }
 

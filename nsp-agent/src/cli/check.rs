@@ -17,7 +17,7 @@ use crate::{
     names::blind,
     policy::{
         self,
-        model::{Policy, Selector},
+        model::{Policy, PrefixSet, Selector},
     },
 };
 
@@ -158,9 +158,9 @@ fn rules(policy: &Policy) -> Vec<Admitted> {
     all
 }
 
-fn admitted(name: String, direction: &'static str, prefixes: &[IpNet], names: usize) -> Admitted {
+fn admitted(name: String, direction: &'static str, prefixes: &PrefixSet, names: usize) -> Admitted {
     let (mut v4, mut v6) = (0_u128, 0_u128);
-    for prefix in prefixes {
+    for prefix in prefixes.iter() {
         match prefix {
             IpNet::V4(net) => v4 += 1_u128 << (32 - net.prefix_len()),
             IpNet::V6(net) => {

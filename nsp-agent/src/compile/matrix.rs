@@ -1,10 +1,9 @@
 //! The matrix: class × lane → row, packed as a comb, and rows of rule numbers by port class.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use nsp_common::class::Cell;
 
-use super::{limits::BudgetError, ports::PortClasses, sweep};
+use super::{limits::BudgetError, ports::PortClasses, sets::Sets, sweep};
 use crate::policy::model::PortSet;
 
 /// The packed matrix.
@@ -24,25 +23,22 @@ pub(super) struct RuleOf<'a> {
 impl Matrix {
     /// Packs the classes `sets`; `rules` are by number, the first is none.
     pub(super) fn build(
-        sets: &[Vec<u32>],
+        sets: &Sets,
         rules: &[RuleOf<'_>],
         port_classes: &PortClasses,
     ) -> Result<Self, BudgetError> {
         let mut rows = Rows::new(rules, port_classes);
         let mut comb = Comb::default();
-        let mut first_cells = Vec::with_capacity(sets.len());
+        let mut first_cells = Vec::new();
+        let mut cells = Vec::new();
         for (class, set) in sets.iter().enumerate() {
-            let mut lanes: Vec<(u32, Vec<u32>)> = Vec::new();
-            for number in set.iter().copied().filter(|member| *member < sweep::PRIVATE) {
-                // Sets are sorted by number and numbers by lane, so a lane's rules are together.
-                let lane = rules[number as usize].lane;
-                match lanes.last_mut() {
-                    Some((last, numbers)) if *last == lane => numbers.push(number),
-                    _ => lanes.push((lane, vec![number])),
-                }
+            let rules_of = &set[..set.partition_point(|member| *member < sweep::PRIVATE)];
+            cells.clear();
+            // Sets are sorted by number and numbers by lane, so a lane's rules are together.
+            let lane = |number: &u32| rules[*number as usize].lane;
+            for numbers in rules_of.chunk_by(|one, other| lane(one) == lane(other)) {
+                cells.push((lane(&numbers[0]), rows.row(numbers)));
             }
-            let cells: Vec<(u32, u32)> =
-                lanes.into_iter().map(|(lane, numbers)| (lane, rows.row(numbers))).collect();
             first_cells.push(comb.place(class as u32, &cells)?);
         }
         Ok(Self { first_cells, cells: comb.cells, rows: rows.rows })
@@ -70,8 +66,12 @@ impl<'a> Rows<'a> {
     }
 
     /// The row of a lane's rules: for each port class the first of them that admits it.
-    fn row(&mut self, numbers: Vec<u32>) -> u32 {
-        if let Some(row) = self.known.get(&numbers) {
+    fn row(&mut self, numbers: &[u32]) -> u32 {
+        // Behind one for any port nobody is asked.
+        let any = |number: &u32| *self.rules[*number as usize].ports == PortSet::Any;
+        let asked = numbers.iter().position(any).map_or(numbers.len(), |at| at + 1);
+        let numbers = &numbers[..asked];
+        if let Some(row) = self.known.get(numbers) {
             return *row;
         }
         let length = self.port_classes.count() as usize;
@@ -92,7 +92,7 @@ impl<'a> Rows<'a> {
                 row
             }
         };
-        self.known.insert(numbers, row);
+        self.known.insert(numbers.to_vec(), row);
         row
     }
 }

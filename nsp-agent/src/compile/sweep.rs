@@ -3,132 +3,122 @@
 //! Prefixes nest or are disjoint, so in sorted order a stack of the open ones tells what covers each
 //! prefix. Sets that are equal get one number.
 
-use std::{collections::HashMap, net::IpAddr};
-
+use hashbrown::HashMap;
 use ipnet::IpNet;
 
+use super::{limits::RULES_MAX, sets::Sets};
+use crate::policy::prefix::{
+    PrefixSet,
+    key::{Key, KeyV4, KeyV6, TAG_MAX},
+};
+
 /// Stands for "private" where a rule's number would stand.
-pub(super) const PRIVATE: u32 = 1 << 31;
+pub(super) const PRIVATE: u32 = RULES_MAX as u32;
 /// Stands for "member of the perimeter".
 pub(super) const MEMBER: u32 = PRIVATE + 1;
-
 /// Stands for "endpoint of the cloud platform".
 pub(super) const PLATFORM: u32 = PRIVATE + 2;
 
-/// Numbers sets as they come up. Set zero is empty.
-pub(super) struct Sweep {
-    sets: Vec<Vec<u32>>,
-    numbers: HashMap<Vec<u32>, u32>,
-    /// What a set extended by others came to: policies extend the same few sets again and again.
-    extended: HashMap<(u32, Vec<u32>), u32>,
+const _: () = assert!(PLATFORM <= TAG_MAX, "prefixes carry the numbers of rules as tags");
+
+/// Prefixes, each with the number of a rule or what stands for one.
+#[derive(Default)]
+pub(super) struct Pairs {
+    v4: Vec<KeyV4>,
+    v6: Vec<KeyV6>,
 }
 
-impl Default for Sweep {
-    fn default() -> Self {
-        Self {
-            sets: vec![Vec::new()],
-            numbers: HashMap::from([(Vec::new(), 0)]),
-            extended: HashMap::new(),
+impl Pairs {
+    /// Of sets, each with its number.
+    pub(super) fn of<'a>(sets: impl Iterator<Item = (&'a PrefixSet, u32)> + Clone) -> Self {
+        let count = |of: fn(&PrefixSet) -> usize| sets.clone().map(|(set, _)| of(set)).sum();
+        let mut pairs = Self {
+            v4: Vec::with_capacity(count(|set| set.v4().len())),
+            v6: Vec::with_capacity(count(|set| set.v6().len())),
+        };
+        for (set, number) in sets {
+            pairs.v4.extend(set.v4().iter().map(|key| key.tagged(number)));
+            pairs.v6.extend(set.v6().iter().map(|key| key.tagged(number)));
         }
+        pairs
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
     }
 }
 
+/// Gives prefixes their classes: the numbers of the sets of what covers them.
+#[derive(Default)]
+pub(super) struct Sweep {
+    sets: Sets,
+    /// What a set extended by one member came to: the same few sets are extended again and again.
+    extended: HashMap<(u32, u32), u32>,
+}
+
 impl Sweep {
-    /// Class of each distinct prefix that changes anything. `pairs` need not be sorted.
-    pub(super) fn prefixes(&mut self, pairs: Vec<(IpNet, u32)>) -> Vec<(IpNet, u32)> {
-        let mut keyed: Vec<(Key, u32)> =
-            pairs.into_iter().map(|(prefix, pair)| (Key::of(prefix), pair)).collect();
-        keyed.sort_unstable();
-        keyed.dedup();
-        let mut classes = Vec::new();
-        let mut open: Vec<(Key, u32)> = Vec::new();
-        let mut at = 0;
-        while at < keyed.len() {
-            let key = keyed[at].0;
-            let same = keyed[at..].iter().take_while(|(other, _)| *other == key).count();
-            let own: Vec<u32> = keyed[at..at + same].iter().map(|(_, pair)| *pair).collect();
-            at += same;
-            while open.last().is_some_and(|(outer, _)| !outer.contains(&key)) {
-                open.pop();
-            }
+    /// Class of each distinct prefix that changes anything, outer before inner, IPv4 first.
+    pub(super) fn prefixes(&mut self, pairs: Pairs) -> Vec<(IpNet, u32)> {
+        let mut classes = Vec::with_capacity(pairs.len());
+        let Pairs { v4, v6 } = pairs;
+        self.sweep(v4, &mut classes);
+        self.sweep(v6, &mut classes);
+        classes
+    }
+
+    fn sweep<K: Key>(&mut self, mut pairs: Vec<K>, classes: &mut Vec<(IpNet, u32)>) {
+        // The prefixes of each rule are in order already, and this sort takes them as they are.
+        pairs.sort();
+        pairs.dedup();
+        let mut open: Vec<(K, u32)> = Vec::new();
+        let mut own = Vec::new();
+        for same in pairs.chunk_by(|one, other| one.tagged(0) == other.tagged(0)) {
+            let key = same[0];
+            while open.pop_if(|(outer, _)| !outer.contains(key)).is_some() {}
             let parent = open.last().map_or(0, |(_, class)| *class);
+            own.clear();
+            own.extend(same.iter().map(|pair| pair.tag()));
             let class = self.extend(parent, &own);
             open.push((key, class));
             if class != parent {
-                classes.push((key.prefix(), class));
+                classes.push((key.net(), class));
             }
         }
-        classes
     }
 
     /// The number of a set with more members.
     pub(super) fn extend(&mut self, set: u32, more: &[u32]) -> u32 {
-        let question = (set, more.to_vec());
-        if let Some(number) = self.extended.get(&question) {
-            return *number;
-        }
-        let mut members = self.sets[set as usize].clone();
-        members.extend_from_slice(more);
-        members.sort_unstable();
-        members.dedup();
-        let number = match self.numbers.get(&members) {
-            Some(number) => *number,
-            None => {
-                let number = self.sets.len() as u32;
-                self.sets.push(members.clone());
-                self.numbers.insert(members, number);
-                number
+        match more {
+            [one] => {
+                *self.extended.entry((set, *one)).or_insert_with(|| self.sets.extend(set, more))
             }
-        };
-        self.extended.insert(question, number);
-        number
+            many => self.sets.extend(set, many),
+        }
     }
 
-    /// Members of every set, by number.
-    pub(super) fn sets(&self) -> &[Vec<u32>] {
+    /// The sets by number.
+    pub(super) fn sets(&self) -> &Sets {
         &self.sets
-    }
-}
-
-/// A prefix that sorts outer before inner.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    is_v6: bool,
-    /// First address, left-aligned in 128 bits.
-    start: u128,
-    length: u8,
-}
-
-impl Key {
-    fn of(prefix: IpNet) -> Self {
-        let (is_v6, start) = match prefix.network() {
-            IpAddr::V4(v4) => (false, u128::from(v4.to_bits()) << 96),
-            IpAddr::V6(v6) => (true, v6.to_bits()),
-        };
-        Self { is_v6, start, length: prefix.prefix_len() }
-    }
-
-    fn contains(&self, inner: &Self) -> bool {
-        let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
-        self.is_v6 == inner.is_v6 && self.length <= inner.length && inner.start & mask == self.start
-    }
-
-    fn prefix(&self) -> IpNet {
-        let address = if self.is_v6 {
-            IpAddr::V6(self.start.into())
-        } else {
-            IpAddr::V4(((self.start >> 96) as u32).into())
-        };
-        IpNet::new(address, self.length).expect("made from a prefix")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn net(text: &str) -> IpNet {
         text.parse().unwrap()
+    }
+
+    fn classes(sweep: &mut Sweep, pairs: &[(IpNet, u32)]) -> Vec<(IpNet, u32)> {
+        let sets: Vec<(PrefixSet, u32)> = pairs
+            .iter()
+            .map(|(prefix, number)| ([*prefix].into_iter().collect(), *number))
+            .collect();
+        sweep.prefixes(Pairs::of(sets.iter().map(|(set, number)| (set, *number))))
     }
 
     fn naive(pairs: &[(IpNet, u32)], address: IpAddr) -> Vec<u32> {
@@ -157,19 +147,19 @@ mod tests {
             (net("0.0.0.0/0"), 4),
         ];
         let mut sweep = Sweep::default();
-        let classes = sweep.prefixes(pairs.clone());
+        let found = classes(&mut sweep, &pairs);
         for text in ["203.0.113.65", "203.0.113.1", "203.0.1.1", "198.51.100.1", "2001:db8::1"] {
             let address = text.parse().unwrap();
-            let class = longest(&classes, address);
-            assert_eq!(sweep.sets()[class as usize], naive(&pairs, address), "{text}");
+            let class = longest(&found, address);
+            assert_eq!(sweep.sets().members(class), naive(&pairs, address), "{text}");
         }
     }
 
     #[test]
     fn a_prefix_that_changes_nothing_is_left_out() {
         let mut sweep = Sweep::default();
-        let classes = sweep.prefixes(vec![(net("10.0.0.0/8"), 1), (net("10.1.0.0/16"), 1)]);
-        assert_eq!(classes.len(), 1);
+        let found = classes(&mut sweep, &[(net("10.0.0.0/8"), 1), (net("10.1.0.0/16"), 1)]);
+        assert_eq!(found.len(), 1);
     }
 
     proptest::proptest! {
@@ -186,10 +176,10 @@ mod tests {
                 })
                 .collect();
             let mut sweep = Sweep::default();
-            let classes = sweep.prefixes(pairs.clone());
+            let found = classes(&mut sweep, &pairs);
             let address = IpAddr::V4((0xc633_6400_u32 | probe).into());
-            let class = longest(&classes, address);
-            proptest::prop_assert_eq!(&sweep.sets()[class as usize], &naive(&pairs, address));
+            let class = longest(&found, address);
+            proptest::prop_assert_eq!(sweep.sets().members(class), naive(&pairs, address));
         }
     }
 }

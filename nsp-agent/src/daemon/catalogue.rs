@@ -32,10 +32,12 @@ fn fingerprint(profile: &Profile) -> String {
         digest.update("strict dns");
     }
     for (name, rule) in inbound {
-        digest.update(format!("in {name} {:?} {:?}", rule.prefixes, rule.ports));
+        digest.update(format!("in {name} {:?} ", rule.ports));
+        rule.prefixes.in_bytes(|bytes| digest.update(bytes));
     }
     for (name, rule) in outbound {
-        digest.update(format!("out {name} {:?} {:?} {:?}", rule.prefixes, rule.fqdns, rule.ports));
+        digest.update(format!("out {name} {:?} {:?} ", rule.fqdns, rule.ports));
+        rule.prefixes.in_bytes(|bytes| digest.update(bytes));
     }
     digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

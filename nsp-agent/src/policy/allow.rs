@@ -8,7 +8,7 @@ use super::{
     model::OutboundRule,
     name::Name,
     ports::{PortSet, PortSpec},
-    prefix::{parse_prefix, widest},
+    prefix::{PrefixSet, parse_prefix, widest},
 };
 
 /// One destination: `github.com`, `*.crates.io:443/tcp`, `192.0.2.0/24:8000-8090/tcp`,
@@ -52,8 +52,8 @@ impl Allowed {
     pub(crate) fn rule(&self) -> (Name, OutboundRule) {
         let rule = OutboundRule {
             prefixes: match &self.peer {
-                Peer::Prefix(prefix) => vec![*prefix],
-                Peer::Name(_) => Vec::new(),
+                Peer::Prefix(prefix) => [*prefix].into_iter().collect(),
+                Peer::Name(_) => PrefixSet::default(),
             },
             fqdns: match &self.peer {
                 Peer::Name(name) => vec![name.clone()],

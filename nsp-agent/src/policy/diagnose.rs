@@ -8,7 +8,7 @@ use std::{fmt, path::Path, sync::Arc};
 use super::text::{Snippet, Span, Texts};
 
 /// More errors than this help nobody; the rest are counted.
-const ERRORS_MAX: usize = 100;
+pub(crate) const ERRORS_MAX: usize = 100;
 /// The same for warnings and notes.
 const NOTES_MAX: usize = 100;
 /// Typed text longer than this is shortened when it is shown.
@@ -160,6 +160,11 @@ impl Report {
         self.add_error(diagnostic);
     }
 
+    /// Counts errors that are not worth a place.
+    pub(crate) fn suppress(&mut self, errors: usize) {
+        self.errors_suppressed += errors;
+    }
+
     /// Refuses the policy because of a file as a whole.
     pub(crate) fn error_in_file(&mut self, file: &Path, refusal: Refusal) {
         if self.errors_full() {
@@ -173,15 +178,20 @@ impl Report {
 
     /// Warns about what stands at `span`.
     pub(crate) fn warning(&mut self, span: Span, refusal: Refusal) {
-        if self.notes.len() < NOTES_MAX {
+        if !self.notes_full() {
             let diagnostic = self.place(Severity::Warning, span, refusal);
             self.add_note(diagnostic);
         }
     }
 
+    /// Whether no more warnings and notes are listed: finding words for them would be wasted work.
+    pub(crate) fn notes_full(&self) -> bool {
+        self.notes.len() >= NOTES_MAX
+    }
+
     /// Remarks on what stands at `span`.
     pub(crate) fn note(&mut self, span: Span, refusal: Refusal) {
-        if self.notes.len() < NOTES_MAX {
+        if !self.notes_full() {
             let diagnostic = self.place(Severity::Note, span, refusal);
             self.add_note(diagnostic);
         }
@@ -237,7 +247,7 @@ impl Report {
     }
 
     fn add_note(&mut self, diagnostic: Diagnostic) {
-        if self.notes.len() < NOTES_MAX && !self.notes.contains(&diagnostic) {
+        if !self.notes_full() && !self.notes.contains(&diagnostic) {
             self.notes.push(diagnostic);
         }
     }

@@ -1,5 +1,7 @@
 //! Opening the files a policy is read from: bounded, never blocking, and not from everybody.
 
+mod stream;
+
 use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions},
@@ -12,6 +14,7 @@ use std::{
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::stream::Stream;
 use super::diagnose::{Refusal, Report, printable, suggest};
 
 /// The largest policy file: a million prefixes fit.
@@ -21,13 +24,17 @@ pub(crate) const SOURCE_BYTES_MAX: u64 = 64 << 20;
 /// The most files a policy directory holds.
 const POLICY_FILES_MAX: usize = 1000;
 
-/// A file that was read.
+/// What a parser made of a file that it read in parts.
 #[derive(Debug)]
-pub(crate) struct Input {
-    /// What it holds.
-    pub(crate) bytes: Vec<u8>,
-    /// When it was last written, where the file system knows.
+pub(crate) struct Parsed<T> {
+    /// What it made.
+    pub(crate) value: T,
+    /// Whether the file is UTF-8. Where it is not, what was made of it means nothing.
+    pub(crate) is_utf8: bool,
+    /// When the file was last written, where the file system knows.
     pub(crate) modified: Option<SystemTime>,
+    /// SHA-256 of what the file holds.
+    pub(crate) digest: [u8; 32],
 }
 
 /// Reads files, and remembers which and what they held.
@@ -38,20 +45,34 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads a file; a refusal goes to the caller, who knows where the path was written.
+    /// Reads a file whole; a refusal goes to the caller, who knows where the path was written.
     pub(crate) fn read(
         &mut self,
         path: &Path,
         bytes_max: u64,
         report: &mut Report,
-    ) -> Result<Input, Refusal> {
-        let (file, metadata) = open(path, bytes_max)?;
+    ) -> Result<Vec<u8>, Refusal> {
         let mut bytes = Vec::new();
+        self.parse(path, bytes_max, report, |stream| stream.read_to_end(&mut bytes))?;
+        Ok(bytes)
+    }
+
+    /// Reads a file in parts, which nobody keeps: `parse` is given it as a stream. What it leaves is read
+    /// all the same.
+    pub(crate) fn parse<T>(
+        &mut self,
+        path: &Path,
+        bytes_max: u64,
+        report: &mut Report,
+        parse: impl FnOnce(&mut Stream) -> T,
+    ) -> Result<Parsed<T>, Refusal> {
+        let (file, metadata) = open(path, bytes_max)?;
         // The file may grow while it is read; one byte more than allowed tells.
-        file.take(bytes_max + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| unreadable(path, &error))?;
-        if bytes.len() as u64 > bytes_max {
+        let mut stream = Stream::of(file, bytes_max + 1);
+        let value = parse(&mut stream);
+        let stream::Ended { length, is_utf8, digest } =
+            stream.finish().map_err(|error| unreadable(path, &error))?;
+        if length > bytes_max {
             return Err(too_large(path, bytes_max));
         }
         let reader = rustix::process::geteuid().as_raw();
@@ -60,18 +81,34 @@ impl Reader {
             let why = "that user can change the policy";
             report.warning_in_file(path, Refusal::new(what, why));
         }
-        // Lengths keep `a` + `bc` apart from `ab` + `c`.
-        self.digest.update((bytes.len() as u64).to_be_bytes());
-        self.digest.update(&bytes);
+        // Digests are all of one length, which keeps `a` + `bc` apart from `ab` + `c`.
+        self.digest.update(digest);
         self.files.push(path.to_owned());
-        Ok(Input { bytes, modified: metadata.modified().ok() })
+        Ok(Parsed { value, is_utf8, modified: metadata.modified().ok(), digest })
     }
 
-    /// The files read, in order, and the hash over what they held, in hexadecimal.
+    /// The files read, in order, and the hash over the hashes of what they held, in hexadecimal.
     pub(crate) fn finish(self) -> (Vec<PathBuf>, String) {
         let digest = self.digest.finalize();
         (self.files, digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
+}
+
+/// Reads a file again that was [parsed](Reader::parse), to show places in it. Who changed it meanwhile is
+/// told so: the places are another file's.
+pub(crate) fn read_again(
+    path: &Path,
+    bytes_max: u64,
+    digest: [u8; 32],
+) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    let keep = |stream: &mut Stream| stream.read_to_end(&mut bytes);
+    let parsed = Reader::default().parse(path, bytes_max, &mut Report::default(), keep)?;
+    if parsed.digest != digest {
+        let what = format!("{} has mistakes, and changed while it was read", shown(path));
+        return Err(Refusal::new(what, "where they are is not known").cure("the same again"));
+    }
+    Ok(bytes)
 }
 
 /// The files of a policy: the file itself, or every `*.toml` of a directory in the order of their

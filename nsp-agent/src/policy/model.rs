@@ -10,8 +10,6 @@ use std::{
     path::PathBuf,
 };
 
-use ipnet::IpNet;
-
 pub use super::{
     category::LogCategory,
     choice::{
@@ -22,6 +20,7 @@ pub use super::{
     fqdn::Fqdn,
     name::{Guid, Name},
     ports::{PortRange, PortSet, PortSpec, Transport},
+    prefix::PrefixSet,
     selector::{CgroupPath, InterfaceName, Part, Process, Selector, UnitGlob},
 };
 
@@ -30,9 +29,9 @@ pub use super::{
 pub struct Policy {
     /// The boundary itself.
     pub perimeter: Perimeter,
-    /// What counts as private, canonical; `None` keeps the built-in list, an empty list means
+    /// What counts as private; `None` keeps the built-in list, an empty list means
     /// that nothing is private.
-    pub private_prefixes: Option<Vec<IpNet>>,
+    pub private_prefixes: Option<PrefixSet>,
     /// The profiles, by name.
     pub profiles: BTreeMap<Name, Profile>,
     /// The resources of this host, each with its association, by name.
@@ -104,9 +103,8 @@ pub struct Profile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboundRule {
     /// Every source admitted: the union of the rule's prefixes, subscriptions, service tags and
-    /// prefix files; sorted, without duplicates and without contained prefixes. Empty admits
-    /// nobody.
-    pub prefixes: Vec<IpNet>,
+    /// prefix files. Empty admits nobody.
+    pub prefixes: PrefixSet,
     /// The local ports it admits to.
     pub ports: PortSet,
     /// The document said `allow_any = true`.
@@ -118,8 +116,8 @@ pub struct InboundRule {
 /// An outbound access rule: admits conversations to its destinations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundRule {
-    /// Every destination admitted by address; the same form as [`InboundRule::prefixes`].
-    pub prefixes: Vec<IpNet>,
+    /// Every destination admitted by address.
+    pub prefixes: PrefixSet,
     /// Every destination admitted by name; sorted, without duplicates.
     pub fqdns: Vec<Fqdn>,
     /// The remote ports it admits.
@@ -152,8 +150,8 @@ pub struct Resource {
 /// A resource of the same perimeter on another host, trusted by address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its addresses; sorted, without duplicates and without contained prefixes.
-    pub addresses: Vec<IpNet>,
+    /// Its addresses.
+    pub addresses: PrefixSet,
     /// Where the document says it.
     pub position: Position,
 }

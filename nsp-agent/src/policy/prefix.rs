@@ -1,4 +1,8 @@
-//! Prefixes: one strict way to write them, and one canonical set form.
+//! Prefixes: one strict way to write them, and one form of a set of them.
+
+pub(crate) mod key;
+pub(crate) mod plain;
+pub(crate) mod set;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -7,6 +11,11 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets};
 
+pub use self::set::PrefixSet;
+use self::{
+    key::Key as _,
+    plain::{Plain, parse_plain},
+};
 use super::{
     diagnose::{Refusal, quoted},
     fqdn::Fqdn,
@@ -14,6 +23,15 @@ use super::{
 
 /// Reads `203.0.113.0/24`, `2001:db8::/32`, or a bare address, which stands for itself alone.
 pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, Refusal> {
+    match parse_plain(text.as_bytes()) {
+        Some((Plain::V4(key), end)) if end == text.len() => Ok(key.net()),
+        Some((Plain::V6(key), end)) if end == text.len() => Ok(key.net()),
+        _ => parse_strict(text),
+    }
+}
+
+/// The same for text that is not plain: what is wrong with it is said.
+fn parse_strict(text: &str) -> Result<IpNet, Refusal> {
     let (address_text, length_text) = match text.split_once('/') {
         Some((address, length)) => (address, Some(length)),
         None => (text, None),
@@ -75,16 +93,6 @@ pub(crate) fn widest(prefix: IpNet) -> Option<&'static str> {
         (IpNet::V6(v6), 2 | 3) if v6.contains(&GLOBAL_V6) => Some("every public IPv6 address"),
         _ => None,
     }
-}
-
-/// Sorts prefixes and leaves out those that another one covers; siblings are not joined, so that
-/// what is shown is what was typed.
-pub(crate) fn canonical(mut prefixes: Vec<IpNet>) -> Vec<IpNet> {
-    // Same network: the shorter length comes first. So whatever covers a prefix comes before it,
-    // and nothing that it does not cover comes between.
-    prefixes.sort_unstable_by_key(|prefix| (prefix.network(), prefix.prefix_len()));
-    prefixes.dedup_by(|next, kept| kept.contains(&*next));
-    prefixes
 }
 
 fn bad(text: &str, why: impl Into<String>) -> Refusal {

@@ -17,7 +17,6 @@ use super::{
     document::{DnsDocument, Document, LoggingDocument, PerimeterDocument, Prefixes, Spanned},
     input::Reader,
     model::{Dns, Logging, Member, Perimeter, Policy},
-    prefix::canonical,
 };
 use crate::sources::{Catalog, SourceInfo};
 
@@ -63,11 +62,11 @@ pub(crate) fn resolve(
     note_azure_limits(document, report);
     let members = members.iter().map(|(name, Spanned { span, value })| {
         let position = report.texts.position(*span);
-        (name.clone(), Member { addresses: canonical(values(value)), position })
+        (name.clone(), Member { addresses: values(value).collect(), position })
     });
     let policy = Policy {
         members: members.collect(),
-        private_prefixes: private_prefixes.as_ref().map(|prefixes| canonical(values(prefixes))),
+        private_prefixes: private_prefixes.as_ref().map(|prefixes| values(prefixes).collect()),
         profiles,
         resources: resolved,
         dns,
@@ -127,21 +126,24 @@ fn value_or_default<T: Copy + Default>(typed: &Option<Spanned<T>>) -> T {
     typed.as_ref().map(|typed| typed.value).unwrap_or_default()
 }
 
-fn values(prefixes: &Prefixes) -> Vec<IpNet> {
-    prefixes.iter().map(|prefix| prefix.value).collect()
+fn values(prefixes: &Prefixes) -> impl Iterator<Item = IpNet> {
+    prefixes.iter().map(|prefix| prefix.value)
 }
 
 /// Warns of prefixes that another one of the same list covers; they are accepted once.
 fn warn_of_covered(prefixes: &Prefixes, report: &mut Report) {
     let mut sorted: Vec<&Spanned<IpNet>> = prefixes.iter().collect();
     // Whatever covers a prefix comes before it, and of two equal ones the first typed.
-    sorted.sort_by_key(|prefix| (prefix.value.network(), prefix.value.prefix_len(), prefix.span));
+    sorted.sort_unstable_by_key(|prefix| (prefix.value, prefix.span));
     let mut kept: Option<&Spanned<IpNet>> = None;
     for prefix in sorted {
         let Some(covering) = kept.filter(|kept| kept.value.contains(&prefix.value)) else {
             kept = Some(prefix);
             continue;
         };
+        if report.notes_full() {
+            return;
+        }
         let what = if covering.value == prefix.value {
             format!("`{}` is there twice", prefix.value)
         } else {

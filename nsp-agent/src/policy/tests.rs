@@ -6,7 +6,9 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    model::{AccessMode, LogCategory, OnDeny, PortSet, PrivateAccess, Process, Selector},
+    model::{
+        AccessMode, LogCategory, OnDeny, PortSet, PrefixSet, PrivateAccess, Process, Selector,
+    },
     *,
 };
 
@@ -25,6 +27,10 @@ fn shown<T: ToString>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
 
+fn shown_set(set: &PrefixSet) -> Vec<String> {
+    set.iter().map(|prefix| prefix.to_string()).collect()
+}
+
 #[test]
 fn every_key_of_the_format_arrives() {
     let Loaded { policy, sources, files, .. } = load(&fixtures::accepted("design.toml")).unwrap();
@@ -33,7 +39,7 @@ fn every_key_of_the_format_arrives() {
     let guid = policy.perimeter.guid.unwrap().to_string();
     assert_eq!(guid, "2fd0a5c2-0000-4abc-8000-0123456789ab");
     assert_eq!(policy.perimeter.location.as_deref(), Some("eu-west"));
-    assert_eq!(shown(policy.private_prefixes.as_ref().unwrap()), ["10.0.0.0/8", "fd00::/8"]);
+    assert_eq!(shown_set(policy.private_prefixes.as_ref().unwrap()), ["10.0.0.0/8", "fd00::/8"]);
     assert_eq!(policy.dns.resolvers, ["192.0.2.53".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!(
         policy.logging,
@@ -43,10 +49,10 @@ fn every_key_of_the_format_arrives() {
         }
     );
     let member = &policy.members["web-1"];
-    assert_eq!(shown(&member.addresses), ["192.0.2.10/32", "2001:db8::10/128"]);
+    assert_eq!(shown_set(&member.addresses), ["192.0.2.10/32", "2001:db8::10/128"]);
 
     let database = &policy.profiles["database"];
-    let inbound = |rule: &str| shown(&database.inbound[rule].prefixes);
+    let inbound = |rule: &str| shown_set(&database.inbound[rule].prefixes);
     assert_eq!(inbound("head-office"), ["203.0.113.0/24", "2001:db8:100::/40"]);
     assert_eq!(inbound("partner"), ["198.51.100.0/25"]);
     // Storage.WestEurope, aws:S3 (which covers aws:S3.eu-west-1) and the offices, as one set.
@@ -109,8 +115,8 @@ fn defaults_are_what_is_not_said() {
     let (web, open) = (&policy.profiles["web"], &policy.profiles["open"]);
     assert_eq!((web.private, open.private), (PrivateAccess::Rules, PrivateAccess::Allow));
     // A profile's own rule stands in place of the default of that name.
-    assert_eq!(shown(&web.inbound["ssh"].prefixes), ["203.0.113.0/24"]);
-    assert_eq!(shown(&open.inbound["ssh"].prefixes), ["192.0.2.0/24"]);
+    assert_eq!(shown_set(&web.inbound["ssh"].prefixes), ["203.0.113.0/24"]);
+    assert_eq!(shown_set(&open.inbound["ssh"].prefixes), ["192.0.2.0/24"]);
     assert_eq!(open.inbound["ssh"].ports, PortSet::Any);
 
     let (web, other) = (&policy.resources["web"], &policy.resources["other"]);
@@ -126,7 +132,7 @@ fn empty_means_none() {
     assert!(closed.inbound["nobody"].prefixes.is_empty());
     assert!(closed.inbound["no-port"].ports.is_none());
     assert!(closed.outbound["nowhere"].fqdns.is_empty());
-    assert_eq!(policy.private_prefixes, Some(Vec::new()));
+    assert_eq!(policy.private_prefixes, Some(PrefixSet::default()));
     assert!(policy.logging.enabled_log_categories.is_empty());
 }
 
@@ -145,7 +151,7 @@ fn a_directory_is_one_document() {
     let Loaded { policy, files, .. } = load(&directory).unwrap();
     let database = &policy.profiles["database"];
     assert_eq!(database.private, PrivateAccess::Rules);
-    assert_eq!(shown(&database.inbound["office"].prefixes), ["203.0.113.0/24"]);
+    assert_eq!(shown_set(&database.inbound["office"].prefixes), ["203.0.113.0/24"]);
     let expected = ["10-perimeter.toml", "20-database.toml"].map(|name| directory.join(name));
     assert_eq!(files, expected);
     assert_eq!(*database.inbound["office"].position.file, *expected[1]);
@@ -190,7 +196,7 @@ fn the_order_of_prefixes_does_not_matter() {
     };
     let forward = policy("\"10.0.0.0/8\", \"10.1.0.0/16\", \"192.0.2.0/24\", \"10.0.0.0/8\"");
     let backward = policy("\"10.0.0.0/8\", \"192.0.2.0/24\", \"10.1.0.0/16\", \"10.0.0.0/8\"");
-    assert_eq!(shown(&forward), ["10.0.0.0/8", "192.0.2.0/24"]);
+    assert_eq!(shown_set(&forward), ["10.0.0.0/8", "192.0.2.0/24"]);
     assert_eq!(forward, backward);
 }
 

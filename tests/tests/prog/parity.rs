@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::IpAddr};
 use ipnet::IpNet;
 use nsp_agent::{
     compile::overlay::{Entry, OverlayTables, Target},
-    policy::model::{Fqdn, PortRange, PortSet, PortSpec, Transport},
+    policy::model::{Fqdn, PortRange, PortSet, PortSpec, PrefixSet, Transport},
 };
 use nsp_common::{
     address::Address,
@@ -374,7 +374,7 @@ fn agrees_with_policy(
         .expect("a resource of the policy");
     let profile = policy.profile_of(resource);
     let peer = packet.key.remote.to_ip(packet.ip_family());
-    let covers = |prefixes: &[IpNet]| prefixes.iter().any(|prefix| prefix.contains(&peer));
+    let covers = |prefixes: &PrefixSet| prefixes.iter().any(|prefix| prefix.contains(&peer));
     let port = match decision.opener {
         Direction::Inbound => packet.key.local_port,
         Direction::Outbound => packet.key.remote_port,

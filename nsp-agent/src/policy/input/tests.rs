@@ -11,7 +11,7 @@ const BYTES_MAX: u64 = 1024;
 
 fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
     let mut report = Report::default();
-    Reader::default().read(path, BYTES_MAX, &mut report).map(|input| input.bytes)
+    Reader::default().read(path, BYTES_MAX, &mut report)
 }
 
 #[test]
@@ -92,6 +92,36 @@ fn a_near_file_name_is_suggested() {
     fs::write(directory.path().join("offices.txt"), "").unwrap();
     let refusal = read(&directory.path().join("office.txt")).unwrap_err();
     assert_eq!(refusal.cure.as_deref(), Some("\"offices.txt\""));
+}
+
+#[test]
+fn a_parser_is_given_the_file_and_what_it_leaves_is_read_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    fs::write(&path, [b'#'; 700]).unwrap();
+    let parsed = |take: u64| {
+        let mut reader = Reader::default();
+        let parse = |stream: &mut Stream| stream.take(take).read_to_end(&mut Vec::new()).unwrap();
+        let parsed = reader.parse(&path, BYTES_MAX, &mut Report::default(), parse).unwrap();
+        assert!(parsed.is_utf8 && parsed.modified.is_some());
+        (parsed.value, parsed.digest, reader.finish())
+    };
+    let (part, whole) = (parsed(10), parsed(u64::MAX));
+    assert_eq!((part.0, whole.0), (10, 700));
+    assert_eq!((part.1, part.2), (whole.1, whole.2));
+}
+
+#[test]
+fn a_file_that_changed_is_not_shown_for_what_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    fs::write(&path, "192.0.2.1/24").unwrap();
+    let parse = |_: &mut Stream| ();
+    let parsed = Reader::default().parse(&path, BYTES_MAX, &mut Report::default(), parse).unwrap();
+    assert_eq!(read_again(&path, BYTES_MAX, parsed.digest).unwrap(), b"192.0.2.1/24");
+    fs::write(&path, "192.0.2.0/24").unwrap();
+    let refusal = read_again(&path, BYTES_MAX, parsed.digest).unwrap_err();
+    assert!(refusal.what.ends_with("changed while it was read"), "{refusal:?}");
 }
 
 #[test]

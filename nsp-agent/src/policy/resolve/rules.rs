@@ -13,7 +13,7 @@ use crate::{
         model::{InboundRule, OutboundRule, Profile},
         name::Name,
         ports::PortSet,
-        prefix::{canonical, widest},
+        prefix::{PrefixSet, widest},
         text::Span,
     },
     sources::{Catalog, Tag},
@@ -130,46 +130,45 @@ impl<'a> Rules<'a> {
     }
 
     /// The union of everything that a rule names by address.
-    fn prefixes(&mut self, rule: &'a RuleDocument, report: &mut Report) -> Vec<IpNet> {
+    fn prefixes(&mut self, rule: &'a RuleDocument, report: &mut Report) -> PrefixSet {
         warn_of_covered(&rule.address_prefixes, report);
-        let mut all = values(&rule.address_prefixes);
+        let mut sets = Vec::new();
         let mut wide: Vec<(Span, IpNet, &str)> = Vec::new();
-        let mut look = |span: Span, prefixes: &[IpNet]| {
-            wide.extend(prefixes.iter().find_map(|prefix| Some((span, *prefix, widest(*prefix)?))));
+        let mut look = |span: Span, prefix: Option<IpNet>| {
+            wide.extend(prefix.and_then(|prefix| Some((span, prefix, widest(prefix)?))));
         };
-        for Spanned { span, value } in &rule.address_prefixes {
-            look(*span, &[*value]);
+        if !rule.address_prefixes.is_empty() {
+            rule.address_prefixes.iter().for_each(|it| look(it.span, Some(it.value)));
+            sets.push(values(&rule.address_prefixes).collect());
         }
         for Spanned { span, value: name } in &rule.subscriptions {
             if let Some(prefixes) = report.keep(*span, self.subscription(name)) {
-                look(*span, &prefixes);
-                all.extend(prefixes);
+                look(*span, values(prefixes).find(|prefix| widest(*prefix).is_some()));
+                sets.push(values(prefixes).collect());
             }
         }
         for Spanned { span, value: tag } in &rule.service_tags {
             if let Tag::File(name) = tag {
                 self.files_used.insert(name);
             }
-            if let Some(Some(prefixes)) = report.keep(*span, self.catalog.prefixes(tag)) {
-                look(*span, prefixes);
-                all.extend(prefixes);
+            if let Some(Some(listed)) = report.keep(*span, self.catalog.prefixes(tag)) {
+                look(*span, listed.wide);
+                sets.push(listed.set.clone());
             }
         }
-        let all = canonical(all);
+        let all = PrefixSet::union(&sets);
         if wide.is_empty() {
             // Two quarters are a half.
-            let joined = IpNet::aggregate(&all);
-            let first = joined.iter().find_map(|prefix| Some((*prefix, widest(*prefix)?)));
-            wide.extend(first.map(|(prefix, whom)| (rule.span, prefix, whom)));
+            wide.extend(all.joined_widest().map(|(prefix, whom)| (rule.span, prefix, whom)));
         }
         judge_wide(rule, &wide, report);
         all
     }
 
-    fn subscription(&mut self, name: &'a Name) -> Result<Vec<IpNet>, Refusal> {
+    fn subscription(&mut self, name: &'a Name) -> Result<&'a Prefixes, Refusal> {
         self.subscriptions_used.insert(name);
         if let Some(prefixes) = self.subscriptions.get(name) {
-            return Ok(values(&prefixes.value));
+            return Ok(&prefixes.value);
         }
         let what = format!("unknown subscription {}", quoted(name.as_str()));
         let near = suggest(name.as_str(), self.subscriptions.keys().map(Name::as_str));
@@ -197,7 +196,7 @@ fn judge_wide(rule: &RuleDocument, wide: &[(Span, IpNet, &str)], report: &mut Re
     }
 }
 
-fn warn_if_empty(rule: &RuleDocument, prefixes: &[IpNet], report: &mut Report) {
+fn warn_if_empty(rule: &RuleDocument, prefixes: &PrefixSet, report: &mut Report) {
     let why = if prefixes.is_empty() && rule.fqdns.is_empty() {
         "it names no peer, and empty means none"
     } else if port_set(rule).is_none() {
