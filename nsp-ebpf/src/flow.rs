@@ -50,7 +50,7 @@ pub(crate) fn track(work: &Work) {
 #[inline(always)]
 pub(crate) fn copy(entry: *const Flow, to: *mut Flow) {
     const WORDS: usize = size_of::<Flow>() / 8;
-    const { assert!(size_of::<Flow>() % 8 == 0 && align_of::<Flow>() == 8) };
+    const { assert!(size_of::<Flow>().is_multiple_of(8) && align_of::<Flow>() == 8) };
     // SAFETY: a map value, not null, and a place of the same type, in words of both. Entries may be
     // another conversation's by now: plain integers all the same.
     unsafe {

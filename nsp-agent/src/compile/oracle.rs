@@ -3,9 +3,7 @@
 //! What `explain` holds against the kernel's answer, and `plan` judges live conversations by. It
 //! reads the same compiled generation that was published, by other means.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-};
+use std::collections::{BTreeMap, HashMap};
 
 use ipnet::IpNet;
 use nsp_common::{

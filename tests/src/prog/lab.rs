@@ -64,7 +64,7 @@ impl Lab {
     /// As [`Lab::load`].
     pub fn by(engine: Engine) -> Self {
         let least = Capacities::for_sizes(&Default::default());
-        Self::with(Capacities { flows: FlowRoom::of(1 << 14), ..least })
+        Self::with(Capacities { engine, flows: FlowRoom::of(1 << 14), ..least })
     }
 
     /// A set of its own with this much room.

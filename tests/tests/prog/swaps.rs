@@ -189,14 +189,14 @@ fn two_processors_that_judge_a_conversation_anew_do_not_mix_policies() {
 fn swap(mut story: Story, swaps: usize) {
     let frames: Vec<Frame> = story.ledger.probes.iter().map(|it| it.frame.clone()).collect();
     let fates: Vec<[Verdict; 2]> =
-        story.ledger.probes.iter().map(|it| it.fates.map(|fate| fate.verdict())).collect();
+        story.ledger.probes.iter().map(|it| it.fates.map(probes::Fate::verdict)).collect();
     let may = |at: usize, verdict| fates[at].contains(&verdict);
     let runner = Runner::of(&story.lab.datapath);
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
     let mut publishing = Duration::ZERO;
     let tally = thread::scope(|scope| {
-        let flood = Flood::begin(scope, &stop, THREADS, &runner, &frames, &may);
+        let flood = Flood::begin(scope, &stop, THREADS, &runner, &frames, may);
         for swap in (0..swaps).take_while(|_| !flood.is_over()) {
             let policy = TURNS[swap % TURNS.len()];
             let begun = Instant::now();
