@@ -1,6 +1,9 @@
 //! What is measured.
 
+mod flood;
 mod latency;
+mod load;
+mod memory;
 mod packet;
 mod throughput;
 
@@ -14,6 +17,12 @@ use crate::{Plan, report::Report};
 pub(crate) enum Name {
     /// What the programs cost a packet, by test runs
     Packet,
+    /// What a flood costs a packet, until it is dropped, beside the peers
+    Flood,
+    /// From a file of prefixes to their being in force, beside the peers
+    Load,
+    /// What a prefix takes of the kernel's memory, beside the peers
+    Memory,
     /// What a filter costs a TCP stream over veth
     Throughput,
     /// What a filter costs a question and its answer over veth
@@ -30,6 +39,9 @@ impl Name {
     pub(crate) fn run(self, plan: &Plan, report: &mut Report) -> Result<()> {
         match self {
             Self::Packet => packet::run(plan, report),
+            Self::Flood => flood::run(plan, report),
+            Self::Load => load::run(plan, report),
+            Self::Memory => memory::run(plan, report),
             Self::Throughput => throughput::run(plan, report),
             Self::Latency => latency::run(plan, report),
         }

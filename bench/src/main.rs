@@ -11,6 +11,8 @@ mod case;
 mod compared;
 mod filter;
 mod kernel;
+mod live;
+mod peer;
 mod prefixes;
 mod priority;
 mod report;

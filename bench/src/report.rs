@@ -1,9 +1,18 @@
-//! What was measured: rows, as `report.json` has them, and the table on the terminal.
+//! What was measured: rows, as `report.json` has them, the table on the terminal, and a page to look at.
+
+mod compare;
+mod html;
+mod machine;
+mod plot;
+mod target;
 
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+
+use crate::sample::Samples;
+use machine::Machine;
 
 /// One row.
 #[derive(Clone, Debug, Serialize)]
@@ -22,15 +31,43 @@ pub(crate) struct Row {
     pub(crate) runs: usize,
 }
 
+impl Row {
+    /// The row of these samples.
+    pub(crate) fn of(
+        case: &'static str,
+        subject: &'static str,
+        size: usize,
+        family: &'static str,
+        metric: &str,
+        unit: &'static str,
+        samples: &Samples,
+    ) -> Self {
+        Self {
+            case,
+            subject,
+            size: size as u64,
+            family,
+            metric: metric.to_owned(),
+            unit,
+            median: samples.median(),
+            p10: samples.quantile(0.1),
+            p90: samples.quantile(0.9),
+            runs: samples.len(),
+        }
+    }
+}
+
 /// All of them.
 pub(crate) struct Report {
     rows: Vec<Row>,
+    notes: Vec<String>,
+    machine: Machine,
     quick: bool,
 }
 
 impl Report {
     pub(crate) fn new(quick: bool) -> Self {
-        Self { rows: Vec::new(), quick }
+        Self { rows: Vec::new(), notes: Vec::new(), machine: Machine::read(), quick }
     }
 
     /// Takes a row, and shows it.
@@ -42,13 +79,49 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// Writes `report.json`.
+    /// Takes what a reader of the rows must know, once.
+    pub(crate) fn note(&mut self, text: &str) {
+        if !self.notes.iter().any(|it| it == text) {
+            println!("note: {text}");
+            self.notes.push(text.to_owned());
+        }
+    }
+
+    /// Says what came of it, and writes `report.json` and `report.html`.
     pub(crate) fn write(&self, directory: &Path) -> Result<()> {
+        self.conclude();
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-        let path = directory.join("report.json");
-        let text = serde_json::to_string_pretty(&self.rows)?;
-        fs::write(&path, text).with_context(|| path.display().to_string())?;
-        println!("{}{}", path.display(), if self.quick { " (quick)" } else { "" });
+        let json = serde_json::to_string_pretty(&self.rows)?;
+        for (name, text) in [("report.json", json), ("report.html", html::page(self))] {
+            let path = directory.join(name);
+            fs::write(&path, text).with_context(|| path.display().to_string())?;
+            println!("{}{}", path.display(), if self.quick { " (quick)" } else { "" });
+        }
         Ok(())
+    }
+
+    /// Ratios, targets, and what nsp is worse at.
+    fn conclude(&self) {
+        let comparisons = compare::all(&self.rows);
+        println!(
+            "\nbeside nsp (over 1: nsp needs less; where there is a row `noop`, of what is above it)"
+        );
+        for comparison in &comparisons {
+            println!("  {comparison}");
+        }
+        println!("\ntargets");
+        for target in target::TARGETS {
+            println!("  {}", target.judged(&self.rows));
+        }
+        println!("\nwhere nsp loses");
+        let lost: Vec<_> = comparisons.iter().flat_map(compare::Comparison::lost).collect();
+        if lost.is_empty() {
+            println!("  nowhere in these rows");
+        }
+        for line in lost {
+            println!("  {line}");
+        }
+        println!("\n{}", self.machine.summary());
+        println!("{}", machine::NOT_CLAIMED);
     }
 }

@@ -88,6 +88,9 @@ pub(crate) struct Trace {
     _map: Map,
 }
 
+// SAFETY: the memory is a mapping of this process, whichever of its threads writes.
+unsafe impl Send for Trace {}
+
 const LENGTH: usize = TRACE_PEERS as usize * size_of::<Peer>();
 
 impl Trace {

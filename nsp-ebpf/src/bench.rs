@@ -36,6 +36,11 @@ static STATE: PerCpuArray<State, 1> = PerCpuArray::new();
 #[btf_map]
 static MEASURED: ProgramArray<1> = ProgramArray::new();
 
+/// As [`MEASURED`], for programs of others that do not take frames in pieces: the kernel lets no program
+/// that does call one that does not.
+#[btf_map]
+static MEASURED_LINEAR: ProgramArray<1> = ProgramArray::new();
+
 /// What an established conversation is held against: one look-up by the same key among as many entries.
 #[btf_map]
 static HASHED: HashMap<FlowKeyV4, Proven, 1048576> = HashMap::new();
@@ -49,8 +54,27 @@ const PORTS: usize = 4;
 /// Gives an IPv4 frame its next peer.
 #[xdp(frags)]
 fn bench_vary4(context: XdpContext) -> u32 {
+    if vary4(&context) {
+        // SAFETY: nothing of this program is needed any more.
+        unsafe { MEASURED.tail_call(&context, 0) };
+    }
+    XDP_PASS
+}
+
+/// The same for [`MEASURED_LINEAR`].
+#[xdp]
+fn bench_vary4_linear(context: XdpContext) -> u32 {
+    if vary4(&context) {
+        // SAFETY: as above.
+        unsafe { MEASURED_LINEAR.tail_call(&context, 0) };
+    }
+    XDP_PASS
+}
+
+#[inline(always)]
+fn vary4(context: &XdpContext) -> bool {
     if let Some(peer) = next()
-        && let Some(frame) = head::<{ ETHERNET + IPV4 + PORTS }>(&context)
+        && let Some(frame) = head::<{ ETHERNET + IPV4 + PORTS }>(context)
     {
         let source = peer.address.v4_octets();
         // The header's checksum is that of a source of zeros, whose complement is in its place.
@@ -64,10 +88,9 @@ fn bench_vary4(context: XdpContext) -> u32 {
         frame[ETHERNET + 12..ETHERNET + 16].copy_from_slice(&source);
         let ports = ETHERNET + IPV4;
         frame[ports..ports + 2].copy_from_slice(&peer.port.to_be_bytes());
-        // SAFETY: nothing of this program is needed any more.
-        unsafe { MEASURED.tail_call(&context, 0) };
+        return true;
     }
-    XDP_PASS
+    false
 }
 
 /// Gives an IPv6 frame its next peer.

@@ -5,7 +5,31 @@ use std::ffi::OsStr;
 
 use anyhow::Result;
 
-use crate::{build, command, privilege, setup, workspace};
+use crate::setup::{self, Look, Tool};
+use crate::{build, command, privilege, workspace};
+
+/// The peers, besides nftables, which tests need as well.
+const TOOLS: [Tool; 4] = [
+    Tool { look: Look::Command("ipset"), package: "ipset", why: "a peer", optional: false },
+    Tool {
+        look: Look::Command("iptables"),
+        package: "iptables",
+        why: "asks ipset's sets",
+        optional: false,
+    },
+    Tool {
+        look: Look::Command("iperf3"),
+        package: "iperf3",
+        why: "traffic that is let through",
+        optional: false,
+    },
+    Tool {
+        look: Look::Command("xdp-filter"),
+        package: "xdp-tools",
+        why: "a peer; its rows are left out without",
+        optional: true,
+    },
+];
 
 /// Measure NSP beside its peers, in namespaces of this host; the report is in target/bench
 #[derive(clap::Args)]
@@ -21,6 +45,7 @@ pub(crate) struct Arguments {
 /// Builds as the calling user, then measures as root.
 pub(crate) fn run(Arguments { quick, rest }: &Arguments) -> Result<()> {
     setup::run(&setup::Arguments::default())?;
+    setup::ensure(&TOOLS)?;
     command::step("kernel programs", || build::object().map(drop))?;
     let object = command::step("kernel programs that measure", build::bench_object)?;
     command::step("agent and bench", || {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A port that no rule is for.
-const CLOSED: u16 = 5432;
+pub(crate) const CLOSED: u16 = 5432;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 /// Frames whose verdict is asked before anything is timed.
@@ -140,7 +140,7 @@ fn size(
 }
 
 /// Peers that no prefix of the set covers.
-fn outside(prefixes: &[IpNet], family: &str, random: &mut Random) -> Peers {
+pub(crate) fn outside(prefixes: &[IpNet], family: &str, random: &mut Random) -> Peers {
     let covered = prefixes::Covered::of(prefixes);
     let mut peers = Peers::new();
     while peers.len() < nsp_common::bench::TRACE_PEERS as usize {

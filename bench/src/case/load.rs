@@ -1,0 +1,147 @@
+//! How long it takes from a file of prefixes to their being in force: `nsp apply` on a running agent beside
+//! `nft -f` and `ipset restore` in a namespace where nothing is loaded, each from the start of its command
+//! to its end.
+//!
+//! The peers start from nothing, which spares them taking the set before out; nsp replaces the policy that
+//! was in force, and reads the file twice (the command looks for mistakes before it bothers the agent).
+
+use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use ipnet::IpNet;
+use nsp_tests::agent::{Agent, nsp_binary};
+
+use crate::{
+    Plan,
+    kernel::{OPEN, policy_text},
+    peer::{Site, Sites, ipset, nft, nft::Hook, timed},
+    prefixes::{self, Random},
+    report::{Report, Row},
+    sample::Samples,
+    trace,
+};
+
+/// How long the kernel is left to itself after a set was removed: it frees the elements behind our back.
+const REST: Duration = Duration::from_millis(300);
+
+/// What the agent starts with.
+const FIRST_POLICY: &str = "[perimeter]\nname = \"bench\"\n[profile.p]\n\
+    [resource.host]\nhost = true\nprofile = \"p\"\naccess_mode = \"transition\"\n";
+
+/// Measures it.
+pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
+    let (counts, runs): (&[usize], _) =
+        if plan.quick { (&[1_000_000], 5) } else { (&[10_000, 100_000, 1_000_000], 11) };
+    let mut sites = Sites::new();
+    let stage =
+        Stage { nsp: sites.add("nsp")?, nft: sites.add("nft")?, ipset: sites.add("ipset")? };
+    // From small to large: the peak of the agent's memory only ever grows.
+    let mut agent = Agent::builder(&stage.nsp.namespace).policy(FIRST_POLICY).start();
+    for count in counts {
+        if plan.sizes.is_empty() || plan.sizes.contains(count) {
+            stage.size(&mut agent, *count, runs, report)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where each loads.
+struct Stage {
+    nsp: Site,
+    nft: Site,
+    ipset: Site,
+}
+
+impl Stage {
+    fn size(
+        &self,
+        agent: &mut Agent,
+        count: usize,
+        runs: usize,
+        report: &mut Report,
+    ) -> Result<()> {
+        let prefixes = prefixes::v4(count);
+        let files = Files::write(&prefixes)?;
+        let mut samples = [(); 3].map(|()| Samples::default());
+        for run in 0..runs {
+            // Who comes first takes turns as well.
+            for at in 0..samples.len() {
+                let which = (at + run) % samples.len();
+                let took = match which {
+                    0 => self.apply(agent, &files)?,
+                    1 => {
+                        let took = nft::load(&self.nft, &files.nft)?;
+                        nft::clear(&self.nft)?;
+                        took
+                    }
+                    _ => {
+                        let took = ipset::load(&self.ipset, &files.ipset)?;
+                        ipset::clear(&self.ipset)?;
+                        took
+                    }
+                };
+                samples[which].push(took.as_secs_f64() * 1000.0);
+                thread::sleep(REST);
+            }
+            if run == 0 {
+                self.check(agent, &prefixes)?;
+            }
+        }
+        for (subject, samples) in ["nsp", "nft-ingress", "ipset"].into_iter().zip(&samples) {
+            report.add(Row::of("load", subject, count, "v4", "file to in force", "ms", samples));
+        }
+        let peak = Samples::one(peak_mib(agent.process().pid())?);
+        report.add(Row::of("memory", "nsp", count, "v4", "agent, at most", "MiB", &peak));
+        Ok(())
+    }
+
+    fn apply(&self, agent: &Agent, files: &Files) -> Result<Duration> {
+        let mut apply = Command::new(nsp_binary());
+        apply.arg("apply").arg(&files.policy).env("NSP_CONTROL", agent.home().control());
+        timed(&self.nsp.namespace, &mut apply)
+    }
+
+    /// Whether what was loaded is in force: the agent asks the kernel programs.
+    fn check(&self, agent: &Agent, prefixes: &[IpNet]) -> Result<()> {
+        let mut random = Random(1);
+        for prefix in prefixes.iter().step_by(prefixes.len() / 8) {
+            let address = trace::inside(*prefix, &mut random).to_string();
+            let said = agent.nsp(&["explain", &address, &OPEN.to_string(), "--json"]);
+            let said = String::from_utf8_lossy(&said.stdout).into_owned();
+            let value: serde_json::Value =
+                serde_json::from_str(&said).with_context(|| said.clone())?;
+            ensure!(value["verdict"] == "allow", "{address} of {prefix} is not allowed: {said}");
+        }
+        Ok(())
+    }
+}
+
+/// The same prefixes in everybody's words.
+struct Files {
+    policy: PathBuf,
+    nft: PathBuf,
+    ipset: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Files {
+    fn write(prefixes: &[IpNet]) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let [policy, nft, ipset] = ["policy.toml", "perimeter.nft", "perimeter.ipset"]
+            .map(|name| directory.path().join(name));
+        fs::write(&policy, policy_text(directory.path(), prefixes, 1)?)?;
+        fs::write(&nft, nft::file(Hook::Ingress, prefixes, OPEN)?)?;
+        fs::write(&ipset, ipset::file(prefixes)?)?;
+        Ok(Self { policy, nft, ipset, _directory: directory })
+    }
+}
+
+/// The most memory that a process ever had.
+fn peak_mib(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib =
+        line.and_then(|rest| rest.trim().strip_suffix(" kB")).with_context(|| path.clone())?;
+    Ok(kib.trim().parse::<f64>()? / 1024.0)
+}

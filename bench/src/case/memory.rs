@@ -1,0 +1,202 @@
+//! How much memory of the kernel a prefix takes: two generations of nsp's address tables, as there are after
+//! any change, beside one set of each peer. And what a conversation takes.
+//!
+//! Maps of nsp are as large as the kernel says (`memlock` of their descriptors). Nodes of tries and elements
+//! of sets are counted nowhere, so for these it is what all of the kernel's own memory grew by; other work
+//! on the machine disturbs that.
+
+use std::{collections::BTreeMap, fs, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::{LpmTrie, loaded_maps, lpm_trie::Key};
+use ipnet::IpNet;
+use nsp_agent::{
+    compile::{Compiled, compile, identities::Identities},
+    datapath::{Capacities, Datapath},
+    policy,
+};
+use nsp_common::ranges::PAGE_BYTES;
+
+use crate::{
+    Plan,
+    kernel::{OPEN, policy_text},
+    peer::{Sites, ipset, nft, nft::Hook},
+    prefixes,
+    report::{Report, Row},
+    sample::Samples,
+};
+
+/// What rows of a prefix are called.
+const KERNEL: &str = "kernel memory";
+/// Flow tables of the default size.
+const FLOWS: &[&str] = &["FLOWS_V4", "PLACES_V4", "FREE_V4"];
+/// `BPF_F_NO_PREALLOC`, which tries insist on.
+const NO_PREALLOC: u32 = 1;
+
+/// Measures it.
+pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
+    let counts: &[usize] =
+        if plan.quick { &[10, 1_000_000] } else { &[10, 1_000, 10_000, 100_000, 1_000_000] };
+    for count in counts {
+        if plan.sizes.is_empty() || plan.sizes.contains(count) {
+            size(*count, report)?;
+        }
+    }
+    Ok(())
+}
+
+fn size(count: usize, report: &mut Report) -> Result<()> {
+    let prefixes = prefixes::v4(count);
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("policy.toml"), policy_text(directory.path(), &prefixes, 1)?)?;
+    let loaded =
+        policy::load(&path("policy.toml")).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    let compiled = compile(&loaded.policy, &mut Identities::default())?;
+
+    let Loaded { tables, all, flow } = Loaded::of(&compiled)?;
+    let mut add = |subject, metric, unit, value: f64| {
+        report.add(Row::of("memory", subject, count, "v4", metric, unit, &Samples::one(value)));
+    };
+    let each = |bytes: u64| bytes as f64 / count as f64;
+    add("nsp", KERNEL, "bytes/prefix", each(tables));
+    add("nsp", "kernel memory, altogether", "KiB", tables as f64 / 1024.0);
+    add("nsp", "all maps", "MiB", all as f64 / 1_048_576.0);
+    add("nsp", "a conversation", "bytes", flow);
+    let trie = grown(|| trie(&compiled))?;
+    add("nsp-lpm-trie", KERNEL, "bytes/prefix", 2.0 * each(trie));
+
+    let mut sites = Sites::new();
+    let site = sites.add("nft")?;
+    fs::write(path("nft"), nft::file(Hook::Ingress, &prefixes, OPEN)?)?;
+    let set = grown(|| nft::load(&site, &path("nft")))?;
+    nft::clear(&site)?;
+    add("nft-ingress", KERNEL, "bytes/prefix", each(set));
+
+    let site = sites.add("ipset")?;
+    fs::write(path("ipset"), ipset::file(&prefixes)?)?;
+    let set = grown(|| ipset::load(&site, &path("ipset")))?;
+    ipset::clear(&site)?;
+    add("ipset", KERNEL, "bytes/prefix", each(set));
+    Ok(())
+}
+
+/// What the maps of a datapath take, in bytes.
+struct Loaded {
+    /// Address tables of two generations.
+    tables: u64,
+    all: u64,
+    flow: f64,
+}
+
+impl Loaded {
+    /// A datapath that had this policy put in force twice.
+    fn of(compiled: &Compiled) -> Result<Self> {
+        let before = maps()?;
+        let mut datapath = Datapath::load(Capacities::for_sizes(&compiled.sizes))?;
+        for _ in 0..2 {
+            datapath.publish(compiled, &[], &BTreeMap::new())?;
+        }
+        let mut after = maps()?;
+        after.retain(|id, _| !before.contains_key(id));
+        let pages = |map: &&Map| map.value_size as usize == PAGE_BYTES && map.entries > 1;
+        let tables: Vec<_> = after.values().filter(pages).collect();
+        let written = compiled.pages.len() * PAGE_BYTES;
+        ensure!(
+            tables.len() == 2 && tables.iter().all(|map| map.bytes as usize >= written),
+            "two tables of {written} bytes were put in force, and the kernel has {tables:?} \
+             (does anybody else load nsp at this time?)"
+        );
+        let flows: Vec<_> =
+            after.values().filter(|map| FLOWS.contains(&map.name.as_str())).collect();
+        let entries =
+            flows.iter().map(|map| map.entries).max().context("there are no flow tables")?;
+        Ok(Self {
+            tables: tables.iter().map(|map| map.bytes).sum(),
+            all: after.values().map(|map| map.bytes).sum(),
+            flow: flows.iter().map(|map| map.bytes).sum::<u64>() as f64 / f64::from(entries),
+        })
+    }
+}
+
+/// A map as the kernel describes it.
+#[derive(Debug)]
+struct Map {
+    name: String,
+    value_size: u32,
+    entries: u32,
+    bytes: u64,
+}
+
+/// The maps of this machine by number.
+fn maps() -> Result<BTreeMap<u32, Map>> {
+    use std::os::fd::{AsFd as _, AsRawFd as _};
+    let mut found = BTreeMap::new();
+    // Some go while we look.
+    for map in loaded_maps().flatten() {
+        let Ok(descriptor) = map.fd() else { continue };
+        let path = format!("/proc/self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
+        let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+        let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+        let described = Map {
+            name: map.name_as_str().unwrap_or_default().to_owned(),
+            value_size: map.value_size(),
+            entries: map.max_entries(),
+            bytes: bytes.with_context(|| path.clone())?.trim().parse()?,
+        };
+        found.insert(map.id(), described);
+    }
+    Ok(found)
+}
+
+/// A trie of the kernel with the prefixes of a policy, and nothing else.
+fn trie(compiled: &Compiled) -> Result<LpmTrie<aya::maps::MapData, [u8; 4], u32>> {
+    let mut trie = LpmTrie::create(compiled.prefixes.len() as u32, NO_PREALLOC)?;
+    for (prefix, class) in &compiled.prefixes {
+        if let IpNet::V4(net) = prefix {
+            let key = Key::new(u32::from(net.prefix_len()), net.network().octets());
+            // The kernel's allocator can refuse for a moment although there is memory (6.14 and later).
+            let mut left = 200;
+            while let Err(error) = trie.insert(&key, class, 0) {
+                ensure!(left > 0, error);
+                left -= 1;
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+    Ok(trie)
+}
+
+/// By how much the kernel's memory grows while something is made.
+fn grown<T>(make: impl FnOnce() -> Result<T>) -> Result<u64> {
+    let before = settled()?;
+    let _made = make()?;
+    Ok(settled()?.saturating_sub(before))
+}
+
+/// The kernel's own memory when it has stopped changing: what was removed is freed behind our back.
+fn settled() -> Result<u64> {
+    const STEP: Duration = Duration::from_millis(150);
+    const CHANGE: u64 = 256 << 10;
+    let mut last = kernel_bytes()?;
+    for _ in 0..20 {
+        thread::sleep(STEP);
+        let now = kernel_bytes()?;
+        if now.abs_diff(last) < CHANGE {
+            return Ok(now);
+        }
+        last = now;
+    }
+    Ok(last)
+}
+
+/// Objects that are not given back under pressure, large areas, and areas of processors (proc_meminfo(5)).
+fn kernel_bytes() -> Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
+    let mut kib = 0;
+    for name in ["SUnreclaim:", "VmallocUsed:", "Percpu:"] {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).context(name)?;
+        kib += line.trim().trim_end_matches(" kB").parse::<u64>()?;
+    }
+    Ok(kib * 1024)
+}
