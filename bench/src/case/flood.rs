@@ -223,7 +223,7 @@ impl Stage {
                     kernel.datapath.set_links(&[(site.device, public)])?;
                 }
                 Subject::NftIngress => {
-                    load_nft(Hook::Ingress, &site, prefixes, &path("ingress.nft"))?
+                    load_nft(Hook::Ingress, &site, prefixes, &path("ingress.nft"))?;
                 }
                 Subject::NftPrerouting => {
                     load_nft(Hook::Prerouting, &site, prefixes, &path("prerouting.nft"))?;

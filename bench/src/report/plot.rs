@@ -104,6 +104,7 @@ pub(super) fn lines(lines: &[Line]) -> String {
     ));
     let mut label_at = ends(lines, y);
     for Line { label, points, class } in lines {
+        #[expect(clippy::type_complexity, reason = "a point with its spread, named here alone")]
         let path = |value: &dyn Fn(&(f64, f64, (f64, f64))) -> f64, reversed: bool| {
             let one = |point: &(f64, f64, (f64, f64))| {
                 format!("{:.1} {:.1}", x(point.0), y(value(point)))
