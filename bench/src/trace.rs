@@ -8,7 +8,7 @@ use std::{net::IpAddr, os::fd::AsFd as _};
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::Map;
-use nsp_common::bench::{Peer, TRACE_PEERS};
+use nsp_common::bench::{PeerV4, PeerV6, TRACE_PEERS};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::prefixes::Random;
@@ -82,27 +82,53 @@ pub(crate) fn base_sum(frame: &[u8]) -> u16 {
     sum as u16
 }
 
-/// The trace's map in memory.
+/// The trace's maps in memory.
 pub(crate) struct Trace {
-    memory: *mut Peer,
+    v4: Mapped<PeerV4>,
+    v6: Mapped<PeerV6>,
+}
+
+impl Trace {
+    /// Maps them.
+    pub(crate) fn new(object: &mut aya::Ebpf) -> Result<Self> {
+        Ok(Self { v4: Mapped::new(object, "TRACE_V4")?, v6: Mapped::new(object, "TRACE_V6")? })
+    }
+
+    /// Writes the peers, of one family, again and again until the trace is full.
+    pub(crate) fn write(&mut self, peers: &[(IpAddr, u16)], base_sum: u16) {
+        for at in 0..TRACE_PEERS as usize {
+            match peers[at % peers.len()] {
+                (IpAddr::V4(v4), port) => {
+                    self.v4.write(at, PeerV4 { address: v4.octets(), port, base_sum });
+                }
+                (IpAddr::V6(v6), port) => {
+                    self.v6.write(at, PeerV6 { address: v6.octets(), port, _pad: [0; 3] });
+                }
+            }
+        }
+    }
+}
+
+/// A map of as many entries as the trace has peers.
+struct Mapped<T> {
+    memory: *mut T,
     _map: Map,
 }
 
 // SAFETY: the memory is a mapping of this process, whichever of its threads writes.
-unsafe impl Send for Trace {}
+unsafe impl<T> Send for Mapped<T> {}
 
-const LENGTH: usize = TRACE_PEERS as usize * size_of::<Peer>();
+impl<T> Mapped<T> {
+    const LENGTH: usize = TRACE_PEERS as usize * size_of::<T>();
 
-impl Trace {
-    /// Maps it.
-    pub(crate) fn new(object: &mut aya::Ebpf) -> Result<Self> {
-        let map = object.take_map("TRACE").context("the object has no TRACE")?;
-        let Map::Array(data) = &map else { bail!("TRACE is no array") };
+    fn new(object: &mut aya::Ebpf, name: &str) -> Result<Self> {
+        let map = object.take_map(name).with_context(|| format!("the object has no {name}"))?;
+        let Map::Array(data) = &map else { bail!("{name} is no array") };
         // SAFETY: a fresh shared mapping at an address of the kernel's choice, of a map that is as long.
         let memory = unsafe {
             mmap(
                 std::ptr::null_mut(),
-                LENGTH,
+                Self::LENGTH,
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED,
                 data.fd().as_fd(),
@@ -112,20 +138,16 @@ impl Trace {
         Ok(Self { memory: memory.cast(), _map: map })
     }
 
-    /// Writes the peers, again and again until the trace is full.
-    pub(crate) fn write(&mut self, peers: &[(IpAddr, u16)], base_sum: u16) {
-        for at in 0..TRACE_PEERS as usize {
-            let (address, port) = peers[at % peers.len()];
-            let peer = Peer { address: address.into(), port, base_sum, _pad: 0 };
-            // SAFETY: inside the mapping, which has room for so many peers and is aligned to pages.
-            unsafe { self.memory.add(at).write(peer) };
-        }
+    fn write(&mut self, at: usize, entry: T) {
+        assert!(at < TRACE_PEERS as usize);
+        // SAFETY: inside the mapping, which has room for so many entries and is aligned to pages.
+        unsafe { self.memory.add(at).write(entry) };
     }
 }
 
-impl Drop for Trace {
+impl<T> Drop for Mapped<T> {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `new`, whole; nobody refers to it.
-        let _unmapped = unsafe { munmap(self.memory.cast(), LENGTH) };
+        let _unmapped = unsafe { munmap(self.memory.cast(), Self::LENGTH) };
     }
 }

@@ -192,7 +192,7 @@ impl Datapath {
             rules: map("RULES", slots * capacities.rules, 4)?,
             name_classes: map("NAME_CLASSES", slots * capacities.names, 4)?,
             names: publish::NameTables::new(&mut ebpf)?,
-            addresses: addresses::AddressTables::new(&mut ebpf, capacities.engine)?,
+            addresses: addresses::AddressTables::new(&mut ebpf, &capacities)?,
             live: live::LiveTables::new(&mut ebpf)?,
             overlay: overlay::OverlayMaps::new(&mut ebpf)?,
             records: read::RecordTables::new(&mut ebpf)?,

@@ -92,8 +92,10 @@ pub const ROOT_V6: u32 = ROOT_PAGES;
 /// The first page of nodes.
 pub const NODE_PAGES: u32 = 2 * ROOT_PAGES;
 
-/// Steps behind the root: seven words of an IPv6 address, each of which may be split.
-const STEPS_MAX: u32 = 14;
+/// Steps behind the root: the other words of an address, each of which may be split.
+const STEPS_V4: u32 = 2;
+/// As [`STEPS_V4`].
+const STEPS_V6: u32 = 14;
 
 /// In a reference: it leads to a node and is no class.
 pub const NODE: u32 = 1 << 31;
@@ -125,8 +127,10 @@ pub mod head {
 /// Where the parts of a node of ranges begin: the usual reference, the starts, the other references.
 #[inline(always)]
 pub const fn parts(head: u32) -> (u32, u32, u32) {
-    let (usual, starts, width) = if head & head::WIDE == 0 { (2, 4, 2) } else { (4, 8, 4) };
-    let bytes = (head & head::COUNT) << (head & head::FINE != 0) as u32;
+    let is_wide = (head & head::WIDE) / head::WIDE;
+    let is_fine = (head & head::FINE) / head::FINE;
+    let (usual, starts, width) = (2 << is_wide, 4 << is_wide, 2 << is_wide);
+    let bytes = (head & head::COUNT) << is_fine;
     (usual, starts, starts + ((bytes + width - 1) & !(width - 1)))
 }
 
@@ -178,11 +182,11 @@ pub trait Pages {
         number
     }
 
-    /// From a node to what it says of the next words, left-aligned ([`descend`]). The kernel programs put a function of its own
-    /// here, which the verifier checks once.
+    /// Zero. The kernel's verifier, which is not told, then takes the number of a range for any, and ways
+    /// through the search that differ in it become one way.
     #[inline(always)]
-    fn descend(&self, reference: u32, words: u64) -> u32 {
-        descend(self, reference, words, 0)
+    fn zero(&self) -> u32 {
+        0
     }
 }
 
@@ -196,24 +200,26 @@ impl Pages for [Page] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
     /// The first page of its family's root.
-    pub root: u32,
+    root: u32,
     /// Its first eight bytes as a number; all of an IPv4 address, left-aligned.
     pub high: u64,
     /// The other eight bytes.
     pub low: u64,
+    /// Steps behind the root, at most.
+    steps: u32,
 }
 
 impl Words {
     /// An IPv4 address as a number in host order.
     #[inline(always)]
     pub const fn v4(address: u32) -> Self {
-        Self { root: ROOT_V4, high: (address as u64) << 32, low: 0 }
+        Self { root: ROOT_V4, high: (address as u64) << 32, low: 0, steps: STEPS_V4 }
     }
 
     /// An IPv6 address as its two halves in host order.
     #[inline(always)]
     pub const fn v6(high: u64, low: u64) -> Self {
-        Self { root: ROOT_V6, high, low }
+        Self { root: ROOT_V6, high, low, steps: STEPS_V6 }
     }
 
     /// Goes on by up to three words; without a branch, as everywhere here.
@@ -232,29 +238,27 @@ pub fn look_up<P: Pages + ?Sized>(pages: &P, mut words: Words) -> u32 {
     let Some(page) = pages.page(words.root + (word >> 10)) else { return CLASS_NONE };
     let mut reference = page.word((word & 0x3ff) << 2);
     words.advance(1);
-    for _ in 0..STEPS_MAX {
+    for _ in 0..words.steps {
         if reference & NODE == 0 {
             return reference;
         }
         let used = reference >> USED_SHIFT;
-        reference = pages.descend(reference, words.high);
+        reference = descend(pages, reference, words.high).wrapping_add(pages.zero());
         words.advance(used);
     }
     if reference & NODE == 0 { reference } else { CLASS_NONE }
 }
 
-/// What the node that a reference leads to says of the next words, left-aligned. `zero` is zero: the kernel's verifier,
-/// which is not told, then takes the number of the range for any, and ways through the search that differ
-/// in it become one way.
+/// What the node that a reference leads to says of the next words, left-aligned.
 #[inline(always)]
-pub fn descend<P: Pages + ?Sized>(pages: &P, reference: u32, words: u64, zero: u32) -> u32 {
+fn descend<P: Pages + ?Sized>(pages: &P, reference: u32, words: u64) -> u32 {
     let Some(page) = pages.page(page_of(reference)) else { return CLASS_NONE };
     let at = at_of(reference);
     if reference & CHAIN != 0 {
         let bits = 16 * (reference >> USED_SHIFT & 3);
         let differs = (words ^ page.long(at.wrapping_add(8))) >> (64_u32.wrapping_sub(bits) & 63);
         let is_other = pages.opaque((differs != 0) as u32);
-        return page.word(at.wrapping_add(4 & is_other.wrapping_sub(1)));
+        return page.word(at.wrapping_add((is_other ^ 1) << 2));
     }
     let word = (words >> 48) as u32;
     if reference & (SPLIT | TABLE) != 0 {
@@ -266,45 +270,45 @@ pub fn descend<P: Pages + ?Sized>(pages: &P, reference: u32, words: u64, zero: u
     let (usual, starts, others) = parts(head);
     let starts = at.wrapping_add(starts);
     let found = if head & head::FINE == 0 {
-        search(pages, count, word >> 8, zero, |tried| page.byte(starts.wrapping_add(tried)))
+        search(pages, count, word >> 8, |tried| page.byte(starts.wrapping_add(tried)))
     } else {
-        search(pages, count, word, zero, |tried| page.half(starts.wrapping_add(tried << 1)))
+        search(pages, count, word, |tried| page.half(starts.wrapping_add(tried << 1)))
     };
     // After an odd number of starts it is one of the others. Arithmetic again, for which it is, is random.
     let is_other = 0_u32.wrapping_sub(pages.opaque(found & 1));
-    let number = if head & head::PAIR == 0 { found >> 1 } else { 0 };
-    if head & head::WIDE == 0 {
-        let other = others.wrapping_add(number << 1).wrapping_sub(usual);
-        page.half(at.wrapping_add(usual).wrapping_add(other & is_other))
-    } else {
-        let other = others.wrapping_add(number << 2).wrapping_sub(usual);
-        page.word(at.wrapping_add(usual).wrapping_add(other & is_other))
-    }
+    let is_pair = (head & head::PAIR) / head::PAIR;
+    let is_wide = (head & head::WIDE) / head::WIDE;
+    // Of a pair it is the first: a count has less than sixteen bits.
+    let number = found >> 1 >> (is_pair << 4);
+    let other = others.wrapping_add(number << 1 << is_wide).wrapping_sub(usual);
+    let place = at.wrapping_add(usual).wrapping_add(other & is_other);
+    if is_wide == 0 { page.half(place) } else { page.word(place) }
 }
 
 /// How many starts are not beyond a word. What is asked of the word is arithmetic, never a branch; the
-/// branches ask for the size of the node.
+/// branches ask for the size of the node, and there are two, for sizes differ from node to node as well.
 #[inline(always)]
 fn search<P: Pages + ?Sized>(
     pages: &P,
     count: u32,
     word: u32,
-    zero: u32,
     start: impl Fn(u32) -> u32,
 ) -> u32 {
-    let mut found = zero;
-    let mut step = head::COUNT.div_ceil(2);
-    while step != 0 {
-        if count >= step {
-            let tried = found.wrapping_add(step);
-            let start = start(tried.wrapping_sub(1));
-            // The upper bit of neither difference is set when both hold: tried <= count, start <= word.
-            let beyond = pages.opaque((count.wrapping_sub(tried) | word.wrapping_sub(start)) >> 31);
-            found = found.wrapping_add(step & beyond.wrapping_sub(1));
-        }
-        step >>= 1;
+    let halve = |found: u32, bit: u32| {
+        let tried = found.wrapping_add(1 << bit);
+        let start = start(tried.wrapping_sub(1));
+        // The upper bit of neither difference is set when both hold: tried <= count, start <= word.
+        let beyond = pages.opaque((count.wrapping_sub(tried) | word.wrapping_sub(start)) >> 31);
+        found.wrapping_add((beyond ^ 1) << bit)
+    };
+    let mut found = pages.zero();
+    if count >= 64 {
+        found = halve(halve(halve(halve(found, 9), 8), 7), 6);
     }
-    found
+    if count >= 8 {
+        found = halve(halve(halve(found, 5), 4), 3);
+    }
+    halve(halve(halve(found, 2), 1), 0)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! anything is decided, and what the parts cost.
 //!
 //! A test run repeats one frame, which would find every table warm. So the program that is run is
-//! [`bench_vary4`] or [`bench_vary6`]: it gives the frame the next peer of a [`TRACE`] and calls the program
+//! [`bench_vary4`] or [`bench_vary6`]: it gives the frame the next peer of a [trace](TRACE_V4) and calls the program
 //! that is measured by a tail call, which never comes back. The row `noop` is the same with a program that
 //! does nothing.
 
@@ -14,7 +14,7 @@ use aya_ebpf::{
 };
 use nsp_common::{
     address::{Address, Family},
-    bench::{Peer, State, TRACE_PEERS},
+    bench::{PeerV4, PeerV6, State, TRACE_PEERS},
     flow::{FlowKeyV4, Proven},
     generation::Current,
     net::protocol,
@@ -26,7 +26,9 @@ const MMAPABLE: usize = aya_ebpf::bindings::BPF_F_MMAPABLE as usize;
 
 /// Peers that take turns.
 #[btf_map]
-static TRACE: Array<Peer, { TRACE_PEERS as usize }, MMAPABLE> = Array::new();
+static TRACE_V4: Array<PeerV4, { TRACE_PEERS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static TRACE_V6: Array<PeerV6, { TRACE_PEERS as usize }, MMAPABLE> = Array::new();
 
 /// Where in the trace each processor is.
 #[btf_map]
@@ -73,10 +75,11 @@ fn bench_vary4_linear(context: XdpContext) -> u32 {
 
 #[inline(always)]
 fn vary4(context: &XdpContext) -> bool {
-    if let Some(peer) = next()
+    if let Some(at) = next()
+        && let Some(peer) = TRACE_V4.get(at)
         && let Some(frame) = head::<{ ETHERNET + IPV4 + PORTS }>(context)
     {
-        let source = peer.address.v4_octets();
+        let source = peer.address;
         // The header's checksum is that of a source of zeros, whose complement is in its place.
         let [a, b, c, d] = source;
         let sum = u32::from(peer.base_sum)
@@ -96,10 +99,11 @@ fn vary4(context: &XdpContext) -> bool {
 /// Gives an IPv6 frame its next peer.
 #[xdp(frags)]
 fn bench_vary6(context: XdpContext) -> u32 {
-    if let Some(peer) = next()
+    if let Some(at) = next()
+        && let Some(peer) = TRACE_V6.get(at)
         && let Some(frame) = head::<{ ETHERNET + IPV6 + PORTS }>(&context)
     {
-        frame[ETHERNET + 8..ETHERNET + 24].copy_from_slice(&peer.address.octets);
+        frame[ETHERNET + 8..ETHERNET + 24].copy_from_slice(&peer.address);
         let ports = ETHERNET + IPV6;
         frame[ports..ports + 2].copy_from_slice(&peer.port.to_be_bytes());
         // SAFETY: as above.
@@ -165,9 +169,9 @@ fn bench_hash(context: XdpContext) -> u32 {
     XDP_DROP
 }
 
-/// The next peer of the trace.
+/// The place of the next peer in the trace.
 #[inline(always)]
-fn next() -> Option<&'static Peer> {
+fn next() -> Option<u32> {
     let state = STATE.get_ptr_mut(0)?;
     // SAFETY: per-processor memory of the map's value type.
     let state = unsafe { &mut *state };
@@ -177,7 +181,7 @@ fn next() -> Option<&'static Peer> {
         at += state.found & state.zero;
     }
     state.next = at + 1;
-    TRACE.get(at as u32 & (TRACE_PEERS - 1))
+    Some(at as u32 & (TRACE_PEERS - 1))
 }
 
 #[inline(always)]

@@ -3,8 +3,7 @@
 use aya_ebpf::Global;
 use nsp_common::{
     address::{Address, Family},
-    class::CLASS_NONE,
-    ranges::{Words, descend, look_up},
+    ranges::{Words, look_up},
 };
 
 use crate::maps::{self, RangeTable};
@@ -20,34 +19,24 @@ pub(crate) fn class_of(slot: u32, address: &Address, family: Family) -> u32 {
         return maps::class_by_trie(slot, address, family).unwrap_or(0);
     }
     match family {
-        Family::V4 => {
-            let Words { root, high, low } = Words::v4(u32::from_be_bytes(address.v4_octets()));
-            nsp_class_of(slot, root, high, low)
-        }
+        Family::V4 => nsp_class_of_v4(slot, u32::from_be_bytes(address.v4_octets()), 0),
         Family::V6 => {
             let bits = u128::from_be_bytes(address.octets);
-            let Words { root, high, low } = Words::v6((bits >> 64) as u64, bits as u64);
-            nsp_class_of(slot, root, high, low)
+            nsp_class_of_v6(slot, (bits >> 64) as u64, bits as u64, 0)
         }
     }
 }
 
-/// By range table. By itself, as in `judge.rs`; the fields of [`Words`], for a function takes numbers.
+/// By range table. By itself, as in `judge.rs`. `zero`: see [`nsp_common::ranges::Pages::zero`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nsp_class_of(slot: u32, root: u32, high: u64, low: u64) -> u32 {
-    match RangeTable::of(slot) {
-        Some(table) => look_up(&table, Words { root, high, low }),
-        None => CLASS_NONE,
-    }
+pub(crate) extern "C" fn nsp_class_of_v4(slot: u32, address: u32, zero: u32) -> u32 {
+    look_up(&RangeTable { slot, zero }, Words::v4(address))
 }
 
-/// From a node of the range table of a slot to what it says of the next words. `zero`: see [`descend`].
+/// As [`nsp_class_of_v4`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nsp_descend(slot: u32, reference: u32, words: u64, zero: u32) -> u32 {
-    match RangeTable::of(slot) {
-        Some(table) => descend(&table, reference, words, zero),
-        None => CLASS_NONE,
-    }
+pub(crate) extern "C" fn nsp_class_of_v6(slot: u32, high: u64, low: u64, zero: u32) -> u32 {
+    look_up(&RangeTable { slot, zero }, Words::v6(high, low))
 }

@@ -1,4 +1,4 @@
-//! Address to class in the kernel, by one of two engines: a fresh table a generation, put into its slot whole.
+//! Address to class in the kernel, by one of two engines.
 
 use aya::{
     Ebpf,
@@ -8,9 +8,12 @@ use aya::{
     },
 };
 use ipnet::IpNet;
-use nsp_common::{generation::SLOTS, ranges::Page};
+use nsp_common::{
+    generation::SLOTS,
+    ranges::{PAGE_BYTES, Page},
+};
 
-use super::{DatapathError, publish::insert, take};
+use super::{Capacities, DatapathError, mapped::Mapped, publish::insert, take};
 use crate::compile::Compiled;
 
 /// Which table maps addresses to classes.
@@ -28,8 +31,7 @@ pub enum Engine {
 const NO_PREALLOC: u32 = 1;
 /// `BPF_F_INNER_MAP` (kernel 5.10): arrays of other sizes may take this one's place in a map of maps.
 const ANY_SIZE: u32 = 1 << 12;
-/// Pages that a table out of use may keep until its slot is built in again; a larger one goes at once.
-const IDLE_PAGES: usize = 256;
+const MORE_PAGES: &str = "MORE_PAGES";
 
 type Pages = Array<MapData, Page>;
 type TrieV4 = LpmTrie<MapData, [u8; 4], u32>;
@@ -38,30 +40,35 @@ type TrieV6 = LpmTrie<MapData, [u8; 16], u32>;
 /// The address tables, by slot.
 pub(super) struct AddressTables {
     engine: Engine,
-    ranges: ArrayOfMaps<MapData, Pages>,
+    /// Room for a slot's pages, in pages.
+    room: usize,
+    pages: Mapped,
+    /// What does not fit there.
+    more_pages: ArrayOfMaps<MapData, Pages>,
     v4: ArrayOfMaps<MapData, TrieV4>,
     v6: ArrayOfMaps<MapData, TrieV6>,
     /// A table without content.
     idle: Pages,
-    /// Pages of the table in each slot.
-    sizes: [usize; SLOTS as usize],
+    /// Whether there is one with content in a slot of `more_pages`.
+    has_more: [bool; SLOTS as usize],
 }
 
 impl AddressTables {
-    pub(super) fn new(ebpf: &mut Ebpf, engine: Engine) -> Result<Self, DatapathError> {
+    pub(super) fn new(ebpf: &mut Ebpf, capacities: &Capacities) -> Result<Self, DatapathError> {
+        let room = capacities.page_room();
         Ok(Self {
-            engine,
-            ranges: take(ebpf, "RANGES")?,
+            engine: capacities.engine,
+            room,
+            pages: Mapped::new(ebpf, "PAGES", SLOTS as usize * room, PAGE_BYTES)?,
+            more_pages: take(ebpf, "MORE_PAGES")?,
             v4: take(ebpf, "ADDRESSES_V4")?,
             v6: take(ebpf, "ADDRESSES_V6")?,
-            idle: Pages::create(1, ANY_SIZE).map_err(failed("RANGES"))?,
-            sizes: [0; SLOTS as usize],
+            idle: Pages::create(1, ANY_SIZE).map_err(failed(MORE_PAGES))?,
+            has_more: [false; SLOTS as usize],
         })
     }
 
-    /// Fills a fresh table and puts it into a slot. The kernel waits a grace period in each update of a
-    /// map of maps (kernel/bpf/syscall.c, maybe_wait_bpf_programs), so afterwards no program looks at
-    /// anything that was in the slot before.
+    /// Fills a slot that no program looks at any more ([`AddressTables::grace`]).
     pub(super) fn fill(&mut self, slot: u32, compiled: &Compiled) -> Result<(), DatapathError> {
         match self.engine {
             Engine::RangeTable => self.fill_ranges(slot, &compiled.pages),
@@ -70,15 +77,17 @@ impl AddressTables {
     }
 
     fn fill_ranges(&mut self, slot: u32, pages: &[Page]) -> Result<(), DatapathError> {
-        let mut table = Pages::create(pages.len() as u32, ANY_SIZE).map_err(failed("RANGES"))?;
-        // A system call a page: two thousand for a million prefixes.
-        for (number, page) in pages.iter().enumerate() {
-            if *page != Page::EMPTY {
-                table.set(number as u32, page, 0).map_err(failed("RANGES"))?;
-            }
+        let (near, more) = pages.split_at(pages.len().min(self.room));
+        self.pages.write(slot as usize * self.room, near);
+        if more.is_empty() {
+            return self.release(slot);
         }
-        self.ranges.set(slot, &table, 0).map_err(failed("RANGES"))?;
-        self.sizes[slot as usize] = pages.len();
+        let mut table = Pages::create(more.len() as u32, ANY_SIZE).map_err(failed(MORE_PAGES))?;
+        for (number, page) in more.iter().enumerate() {
+            table.set(number as u32, page, 0).map_err(failed(MORE_PAGES))?;
+        }
+        self.more_pages.set(slot, &table, 0).map_err(failed(MORE_PAGES))?;
+        self.has_more[slot as usize] = true;
         Ok(())
     }
 
@@ -104,22 +113,22 @@ impl AddressTables {
         self.v6.set(slot, &v6, 0).map_err(failed("ADDRESSES_V6"))
     }
 
-    /// Lets go of the table of a slot that nobody will go back to, if that is worth a grace period.
+    /// Lets go of what a slot that nobody will go back to has beyond the room that is always there.
     pub(super) fn release(&mut self, slot: u32) -> Result<(), DatapathError> {
-        if self.sizes[slot as usize] <= IDLE_PAGES {
+        if !self.has_more[slot as usize] {
             return Ok(());
         }
-        self.ranges.set(slot, &self.idle, 0).map_err(failed("RANGES"))?;
-        self.sizes[slot as usize] = 1;
+        self.more_pages.set(slot, &self.idle, 0).map_err(failed(MORE_PAGES))?;
+        self.has_more[slot as usize] = false;
         Ok(())
     }
 
-    /// Waits until no program runs that began before this call, as in [`AddressTables::fill`]. Slot zero is
-    /// never looked up.
+    /// Waits until no program runs that began before this call: the kernel does in each update of a map of
+    /// maps (kernel/bpf/syscall.c, maybe_wait_bpf_programs). Slot zero is never looked up.
     pub(super) fn grace(&mut self) -> Result<(), DatapathError> {
-        self.ranges.set(0, &self.idle, 0).map_err(|source| DatapathError::Map {
+        self.more_pages.set(0, &self.idle, 0).map_err(|source| DatapathError::Map {
             operation: "wait on",
-            map: "RANGES",
+            map: MORE_PAGES,
             source,
         })
     }

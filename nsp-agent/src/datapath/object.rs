@@ -16,6 +16,8 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 pub struct Capacities {
     /// What maps addresses to classes.
     pub engine: Engine,
+    /// Pages of the range table, beyond which a page costs a call more.
+    pub pages: usize,
     /// Address and name classes.
     pub classes: usize,
     /// Cells of the comb.
@@ -36,6 +38,9 @@ pub struct Capacities {
     pub networks: u32,
 }
 
+/// A MiB for a table: the roots of both families and some thousand prefixes.
+const PAGES_LEAST: usize = 256;
+
 impl Capacities {
     /// Room for a policy and for what it will grow to: twice as much, and never too little for a
     /// small one to become a middling one.
@@ -43,6 +48,8 @@ impl Capacities {
         let room = |needed: usize, least: usize| (needed * 2).next_power_of_two().max(least);
         Self {
             engine: Engine::default(),
+            // A quarter more: what grows beyond it is not refused.
+            pages: (sizes.pages + sizes.pages / 4).max(PAGES_LEAST),
             classes: room(sizes.classes, 4096),
             cells: room(sizes.cells, 8192),
             rows: room(sizes.rows, 8192),
@@ -55,6 +62,11 @@ impl Capacities {
             networks: 1 << 12,
         }
     }
+
+    /// Room for pages in a slot. The reference engine has none, which the kernel does not take for an answer.
+    pub(super) fn page_room(&self) -> usize {
+        if self.engine == Engine::RangeTable { self.pages } else { 1 }
+    }
 }
 
 /// Loads the object and every program.
@@ -64,6 +76,7 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
     }
     let Capacities {
         engine,
+        pages: _,
         classes,
         cells,
         rows,
@@ -74,6 +87,8 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
         records,
         networks,
     } = *capacities;
+    let pages = capacities.page_room();
+    let page_capacity = pages as u32;
     let by_trie = u32::from(engine == Engine::LpmTrie);
     let slots = |entries: usize| SLOTS * entries as u32;
     let globals = [classes as u32, cells as u32, rows as u32, rules as u32, names as u32];
@@ -94,11 +109,13 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
         .override_global("PLACES_A_TICK_V4", &pace.v4, true)
         .override_global("PLACES_A_TICK_V6", &pace.v6, true)
         .override_global("TICK_MS", &pace.tick_ms, true)
+        .override_global("PAGE_CAPACITY", &page_capacity, true)
         .override_global("CLASS_CAPACITY", &globals[0], true)
         .override_global("CELL_CAPACITY", &globals[1], true)
         .override_global("ROW_CAPACITY", &globals[2], true)
         .override_global("RULE_CAPACITY", &globals[3], true)
         .override_global("NAME_CAPACITY", &globals[4], true)
+        .map_max_entries("PAGES", slots(pages))
         .map_max_entries("CLASSES", slots(classes))
         .map_max_entries("CELLS", slots(cells))
         .map_max_entries("ROWS", slots(rows))

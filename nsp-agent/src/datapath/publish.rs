@@ -96,6 +96,7 @@ impl Datapath {
         let number = self.last_number + 1;
         // First the empty header: whoever still holds this slot's number from long ago finds none.
         self.generations.write(slot as usize, &[Generation::default()]);
+        self.grace()?;
         self.names.fill(slot, &compiled.name_units)?;
         self.addresses.fill(slot, compiled)?;
         self.write_tables(slot as usize, compiled);

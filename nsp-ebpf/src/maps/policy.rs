@@ -16,7 +16,7 @@ use nsp_common::{
 };
 
 use super::copied;
-use crate::{barrier, ranges::nsp_descend};
+use crate::barrier;
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 const SLOT_COUNT: usize = SLOTS as usize;
@@ -33,6 +33,8 @@ static ROW_CAPACITY: Global<u32> = Global::new(4096);
 static RULE_CAPACITY: Global<u32> = Global::new(1024);
 #[unsafe(no_mangle)]
 static NAME_CAPACITY: Global<u32> = Global::new(1024);
+#[unsafe(no_mangle)]
+static PAGE_CAPACITY: Global<u32> = Global::new(256);
 
 /// The word that makes a generation current, and the epoch of the records.
 #[btf_map]
@@ -77,10 +79,15 @@ type RangePages = Array<[u8; PAGE_BYTES], 1, { BPF_F_INNER_MAP as usize }>;
 type TrieV4 = LpmTrie<[u8; 4], u32, 1>;
 type TrieV6 = LpmTrie<[u8; 16], u32, 1>;
 
-/// Address to class, both families: one range table a slot, put in when it is full. Tables have as many
-/// pages as they need (`BPF_F_INNER_MAP`, kernel 5.10).
+/// Address to class, both families: the pages of one range table a slot, as far as there was room when the
+/// programs were loaded. The kernel writes the look-up of a page into the program, without a call.
 #[btf_map]
-static RANGES: ArrayOfMaps<RangePages, SLOT_COUNT> = ArrayOfMaps::new();
+static PAGES: Array<[u8; PAGE_BYTES], 256, MMAPABLE> = Array::new();
+
+/// The pages beyond that room, of a policy that has grown since: as many as a table needs
+/// (`BPF_F_INNER_MAP`, kernel 5.10), for the price of a call a page.
+#[btf_map]
+static MORE_PAGES: ArrayOfMaps<RangePages, SLOT_COUNT> = ArrayOfMaps::new();
 
 /// Address to class, IPv4: one trie a slot (the reference engine).
 #[btf_map]
@@ -169,24 +176,26 @@ pub(crate) fn name_class(slot: u32, name: u32) -> Option<u32> {
 
 /// The range table of a slot.
 pub(crate) struct RangeTable {
-    slot: u32,
-    pages: &'static RangePages,
-}
-
-impl RangeTable {
-    /// The table, if there is one in the slot.
-    #[inline(always)]
-    pub(crate) fn of(slot: u32) -> Option<Self> {
-        Some(Self { slot, pages: RANGES.get(slot)? })
-    }
+    pub(crate) slot: u32,
+    /// Zero.
+    pub(crate) zero: u32,
 }
 
 impl Pages for RangeTable {
     #[inline(always)]
     fn page(&self, number: u32) -> Option<&Page> {
-        let bytes = self.pages.get_ptr(number)?;
-        // SAFETY: a map value of as many bytes; the kernel aligns values to eight, as `Page` wants.
-        Some(unsafe { &*bytes.cast() })
+        let bytes = match part(self.slot, &PAGE_CAPACITY, number) {
+            Some(at) => PAGES.get_ptr(at)?,
+            None => {
+                MORE_PAGES.get(self.slot)?.get_ptr(number.wrapping_sub(PAGE_CAPACITY.load()))?
+            }
+        };
+        // SAFETY: a map value of as many bytes; the kernel aligns values to eight, as `Page` wants. The compiler
+        // is told, or it reads byte by byte.
+        unsafe {
+            core::hint::assert_unchecked(bytes.addr() % 8 == 0);
+            Some(&*bytes.cast())
+        }
     }
 
     #[inline(always)]
@@ -195,8 +204,8 @@ impl Pages for RangeTable {
     }
 
     #[inline(always)]
-    fn descend(&self, reference: u32, words: u64) -> u32 {
-        nsp_descend(self.slot, reference, words, 0)
+    fn zero(&self) -> u32 {
+        self.zero
     }
 }
 

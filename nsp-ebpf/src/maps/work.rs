@@ -101,7 +101,11 @@ pub(crate) fn work(hook: u32) -> Option<&'static mut Work> {
     let pointer = SCRATCH.get_ptr_mut(hook)?;
     // SAFETY: per-processor memory of the map's value type; programs of one hook do not interrupt
     // each other (those of the cgroups see to it themselves), so nobody else holds it.
-    Some(unsafe { &mut *pointer })
+    // The compiler is told how it is aligned, or it reads addresses byte by byte.
+    unsafe {
+        core::hint::assert_unchecked(pointer.addr() % align_of::<Work>() == 0);
+        Some(&mut *pointer)
+    }
 }
 
 /// The count of this processor's tasks in a hook of the cgroups.
