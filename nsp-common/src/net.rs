@@ -18,9 +18,15 @@ use eth::{LinkHeader, Payload};
 
 /// Where the bytes of a packet come from.
 pub trait Bytes {
-    /// Length of the whole frame in bytes, as the device or the socket buffer counts it. It can be
+    /// Length of the frame in bytes, as the device or the socket buffer counts it. It can be
     /// more than what [`Bytes::read`] reaches (headers are linear, payload need not be).
     fn length(&self) -> u32;
+
+    /// Whether there are so many bytes.
+    #[inline(always)]
+    fn reaches(&self, end: u32) -> bool {
+        end <= self.length()
+    }
 
     /// `N` bytes from `offset`, or `None` when they are not all there.
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
@@ -55,10 +61,10 @@ impl Packet {
     /// direction and the flags that do not come from the bytes.
     #[inline(always)]
     pub fn parse<B: Bytes + ?Sized>(&mut self, bytes: &B, link: LinkHeader) {
-        self.length = bytes.length();
         if let Err(reason) = self.parse_headers(bytes, link) {
             self.flaw = reason as u8;
         }
+        self.length = bytes.length();
     }
 
     #[inline(always)]

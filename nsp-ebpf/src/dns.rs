@@ -32,7 +32,7 @@ pub(crate) use self::{
 };
 use crate::{
     count::count,
-    maps::{self, Reading, Work},
+    maps::{self, Hook, Reading, Work},
 };
 
 /// The port of DNS.
@@ -79,9 +79,11 @@ impl Source for NoMessage {
     }
 }
 
-/// Whether the packet that was judged is a message from or to a trusted resolver.
+/// Whether the packet that was judged is a message from or to a trusted resolver. Asked before the functions
+/// that read it are called: to call them all for nothing would cost every packet.
 #[inline(always)]
-pub(crate) fn concerns(work: &Work) -> bool {
+pub(crate) fn concerns(hook: Hook) -> bool {
+    let Some(work) = maps::work(hook as u32) else { return false };
     matches!(work.decision.reason, Reason::Resolver)
         && matches!(work.decision.verdict, Verdict::Pass)
         && work.generation.has(generation_flags::BY_DNS)

@@ -20,6 +20,7 @@ use nsp_common::{
 };
 
 use crate::{
+    barrier,
     dns::{self, Buffer},
     flow,
     maps::{self, Hook, Work, anew},
@@ -83,11 +84,14 @@ pub(crate) extern "C" fn nsp_settle(hook: u32, again: u32) -> u32 {
     answer
 }
 
-/// The second half, for a packet that comes in.
+/// The second half for a packet that comes in, and its conclusion ([`nsp_report`]).
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn nsp_weigh_inbound(hook: u32, answer: u32) -> u32 {
-    weigh_by(hook, answer, NoSender)
+    weigh_by(hook, answer, NoSender);
+    barrier::forget();
+    let Some(work) = maps::work(hook) else { return Verdict::Pass as u32 };
+    report::conclude(work, hook) as u32
 }
 
 /// The second half, for a packet that goes out.
@@ -274,17 +278,20 @@ pub(crate) extern "C" fn nsp_record(hook: u32) -> u32 {
 #[inline(always)]
 pub(crate) fn inbound(hook: Hook) -> Verdict {
     let answer = settled(hook);
-    if answer != step::DECIDED {
-        nsp_weigh_inbound(hook as u32, answer);
-    }
-    verdict(nsp_report(hook as u32))
+    verdict(match answer {
+        step::DECIDED => nsp_report(hook as u32),
+        _ => nsp_weigh_inbound(hook as u32, answer),
+    })
 }
 
 /// Decides about the packet in the hook's work place, which goes out, and concludes.
 #[inline(always)]
 pub(crate) fn outbound(skb: *mut __sk_buff, hook: Hook) -> Verdict {
     outbound_only(skb, hook);
-    nsp_strict_skb(skb);
+    // Functions are called for what the policy has: a call costs more than to look.
+    if maps::work(hook as u32).is_some_and(|work| dns::is_strict(work)) {
+        nsp_strict_skb(skb);
+    }
     verdict(nsp_report(hook as u32))
 }
 
@@ -295,7 +302,9 @@ pub(crate) fn outbound_only(skb: *mut __sk_buff, hook: Hook) {
     if answer != step::DECIDED {
         nsp_weigh_outbound(skb, hook as u32, answer);
     }
-    nsp_hold_alone(skb, hook as u32);
+    if maps::work(hook as u32).is_some_and(|work| work.generation.has(generation_flags::ALONE)) {
+        nsp_hold_alone(skb, hook as u32);
+    }
 }
 
 /// Who has a perimeter of its own sends nothing by a conversation, or from a port, of somebody else's.
@@ -304,8 +313,7 @@ pub(crate) fn outbound_only(skb: *mut __sk_buff, hook: Hook) {
 #[inline(never)]
 pub(crate) extern "C" fn nsp_hold_alone(skb: *mut __sk_buff, hook: u32) -> u32 {
     let Some(work) = maps::work(hook) else { return 0 };
-    if !work.generation.has(generation_flags::ALONE)
-        || work.packet.key.protocol == protocol::TCP
+    if work.packet.key.protocol == protocol::TCP
         || !matches!(work.decision.verdict, Verdict::Pass)
         || !matches!(work.decision.class, TrafficClass::Public | TrafficClass::Private)
     {
@@ -397,10 +405,9 @@ pub(crate) extern "C" fn nsp_resolving_described(hook: u32) -> u32 {
 pub(crate) extern "C" fn nsp_strict_skb(skb: *mut __sk_buff) -> u32 {
     let hook = Hook::Egress as u32;
     // What a host that routes lets through is nobody's question here.
-    let is_strict = maps::work(hook).is_some_and(|work| {
-        dns::is_strict(work) && !matches!(work.decision.reason, Reason::Forwarded)
-    });
-    u32::from(is_strict && dns::is_refused(hook, Socket(skb), &Buffer(skb)))
+    let is_asked = maps::work(hook)
+        .is_some_and(|work| !matches!(work.decision.reason, Reason::Forwarded));
+    u32::from(is_asked && dns::is_refused(hook, Socket(skb), &Buffer(skb)))
 }
 
 /// Decides about the call in the hook's work place. It is not concluded: most calls become packets.

@@ -1,6 +1,6 @@
 //! The decision's look-ups over the BPF maps.
 
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber},
@@ -30,8 +30,16 @@ const SECOND: u64 = 1_000_000_000;
 /// everything after goes by.
 #[inline(always)]
 pub(crate) fn observe(work: &mut Work) {
-    // SAFETY: a helper without arguments.
-    work.now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    // The coarse clock goes on at each tick and not in between; which tick it is costs the program one read,
+    // the clock a call. Right behind a tick the one may lag the other: what is late then, is so by a tick.
+    // SAFETY: helpers without arguments.
+    unsafe {
+        let tick = bpf_jiffies64();
+        if work.tick != tick {
+            work.tick = tick;
+            work.now_ns = bpf_ktime_get_coarse_ns();
+        }
+    }
     let (current, odd_epoch, overlay) = match maps::control() {
         Some(control) => (Current(control.current), control.epoch & 1 == 1, control.overlay as u32),
         None => (Current::NONE, false, 0),

@@ -68,29 +68,26 @@ fn action(verdict: Verdict) -> i32 {
     }
 }
 
-/// Learns from a packet that came in, if it is an answer that does teach.
+/// Learns from a packet that came in from a resolver, if it is an answer that does teach.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn nsp_hear_skb(skb: *mut __sk_buff) -> u32 {
-    let hook = Hook::Ingress as u32;
-    let concerns = maps::work(hook).is_some_and(|work| dns::concerns(work));
-    u32::from(concerns && dns::hear(hook, &Buffer(skb)))
+    u32::from(dns::hear(Hook::Ingress as u32, &Buffer(skb)))
 }
 
-/// Remembers the question that a packet asks, if it does and its answer will teach.
+/// Remembers the question that a packet to a resolver asks, if it does and its answer will teach.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn nsp_ask_skb(skb: *mut __sk_buff, skip: u32) -> u32 {
-    let hook = Hook::Egress as u32;
-    if maps::work(hook).is_some_and(|work| dns::concerns(work)) {
-        return dns::ask(hook, skip, &Buffer(skb));
-    }
-    0
+    dns::ask(Hook::Egress as u32, skip, &Buffer(skb))
 }
 
 /// Learns from all that a packet says.
 #[inline(always)]
 fn hear(skb: *mut __sk_buff) {
+    if !dns::concerns(Hook::Ingress) {
+        return;
+    }
     for _ in 0..dns::MESSAGES_MAX {
         if nsp_hear_skb(skb) == 0 {
             return;
@@ -101,6 +98,9 @@ fn hear(skb: *mut __sk_buff) {
 /// Remembers all that a packet asks.
 #[inline(always)]
 fn ask(skb: *mut __sk_buff) {
+    if !dns::concerns(Hook::Egress) {
+        return;
+    }
     let mut skip = 0;
     for _ in 0..dns::MESSAGES_MAX {
         skip = nsp_ask_skb(skb, skip);

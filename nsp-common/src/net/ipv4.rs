@@ -43,17 +43,16 @@ pub fn parse<B: Bytes + ?Sized>(
     if header[0] >> 4 != 4 || header_length < 20 {
         return Err(Reason::BadIpv4);
     }
-    let available = bytes.length().saturating_sub(offset);
     let mut total = u32::from(be16(header[2], header[3]));
-    if total == 0
-        && packet.flags & flags::LENGTH_FROM_BUFFER != 0
-        && available > u32::from(u16::MAX)
-    {
-        // BIG TCP, made by this host's stack (segmentation or GRO): longer than the field holds
-        // (kernel include/net/ip.h, iph_totlen). On the wire a zero is a lie.
-        total = available;
+    if total == 0 && packet.flags & flags::LENGTH_FROM_BUFFER != 0 {
+        let available = bytes.length().saturating_sub(offset);
+        if available > u32::from(u16::MAX) {
+            // BIG TCP, made by this host's stack (segmentation or GRO): longer than the field holds
+            // (kernel include/net/ip.h, iph_totlen). On the wire a zero is a lie.
+            total = available;
+        }
     }
-    if total < header_length || total > available {
+    if total < header_length || !bytes.reaches(offset + total) {
         return Err(Reason::BadIpv4);
     }
 

@@ -48,19 +48,18 @@ pub fn parse<B: Bytes + ?Sized>(
     if header[0] >> 4 != 6 {
         return Err(Reason::BadIpv6);
     }
-    let available = bytes.length().saturating_sub(offset + 40);
     let mut payload = u32::from(be16(header[4], header[5]));
-    if payload == 0
-        && packet.flags & flags::LENGTH_FROM_BUFFER != 0
-        && available > u32::from(u16::MAX)
-    {
-        // BIG TCP, made by this host's stack, with or without a jumbo option.
-        payload = available;
-    }
-    if payload > available {
-        return Err(Reason::BadIpv6);
+    if payload == 0 && packet.flags & flags::LENGTH_FROM_BUFFER != 0 {
+        let available = bytes.length().saturating_sub(offset + 40);
+        if available > u32::from(u16::MAX) {
+            // BIG TCP, made by this host's stack, with or without a jumbo option.
+            payload = available;
+        }
     }
     let end = offset + 40 + payload;
+    if !bytes.reaches(end) {
+        return Err(Reason::BadIpv6);
+    }
     let transport = walk(bytes, offset + 40, end, packet)?;
     Ok((transport, end))
 }

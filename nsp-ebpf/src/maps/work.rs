@@ -18,6 +18,8 @@ pub(crate) struct Work {
     pub(crate) generation: Generation,
     /// When: coarse monotonic ns.
     pub(crate) now_ns: u64,
+    /// The tick of the kernel in which that was read.
+    pub(crate) tick: u64,
     /// Its record's key, as an event.
     pub(crate) event: Event,
     /// The record it would begin.
