@@ -44,6 +44,7 @@ use crate::{
     host::{links, links::HostChange, platform::Platform},
     names::{blind, schedule::Batch, wanted::Answered},
     policy::{self, Loaded, PolicyErrors},
+    progress::Progress,
 };
 pub use errors::DaemonError;
 pub(crate) use errors::with_sources;
@@ -103,7 +104,12 @@ pub struct Options {
 impl Options {
     /// Reads a policy, and what it leaves to the host.
     fn load(&self, path: &Path) -> Result<Loaded, PolicyErrors> {
-        let mut loaded = self.judge_sight(policy::load(path)?)?;
+        self.load_shown(path, &Progress::default())
+    }
+
+    /// The same, and shows how far it is.
+    fn load_shown(&self, path: &Path, progress: &Progress) -> Result<Loaded, PolicyErrors> {
+        let mut loaded = self.judge_sight(policy::load_shown(path, progress)?)?;
         let platform = &mut loaded.policy.perimeter.platform;
         *platform = platform.or(Platform::detect(&self.dmi));
         Ok(loaded)
@@ -135,18 +141,18 @@ enum Input {
     End,
 }
 
-/// Runs until it is told to end.
+/// Runs until it is told to end. Until it is ready, `progress` says what it does.
 ///
 /// # Errors
 /// When it cannot start; afterwards failures are logged and what is in force stays.
-pub async fn run(options: Options) -> Result<(), DaemonError> {
+pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError> {
     // Watch before the first reading, or a change between the two is lost.
     let mut host = links::watch().map_err(DaemonError::Host)?;
     let listener = control::listen(&options.control)
         .map_err(|source| DaemonError::Control { path: options.control.clone(), source })?;
     let socket = options.control.clone();
     let (batches_in, mut batches) = mpsc::channel(64);
-    let mut agent = Agent::start(options, batches_in).await?;
+    let mut agent = Agent::start(options, batches_in, &progress).await?;
     let (calls_in, mut calls) = mpsc::channel(16);
     let (sessions_in, mut sessions) = mpsc::channel(16);
     tokio::spawn(control::serve(listener, calls_in, sessions_in));
@@ -159,6 +165,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let mut care = tokio::time::interval(CARE_INTERVAL);
     let mut drain_at = tokio::time::Instant::now() + DRAIN_INTERVAL;
     let mut detached = None;
+    drop(progress);
     agent.say_ready();
     loop {
         let input = tokio::select! {

@@ -9,4 +9,5 @@ pub mod datapath;
 pub mod host;
 pub mod names;
 pub mod policy;
+pub mod progress;
 pub mod sources;

@@ -32,7 +32,7 @@ pub use self::{
     diagnose::{Diagnostic, PolicyErrors, Position, Refusal, Severity},
     fqdn::Fqdn,
 };
-use crate::sources::SourceInfo;
+use crate::{progress::Progress, sources::SourceInfo};
 
 /// A policy that was read, and what there is to know about its reading.
 #[derive(Clone, Debug)]
@@ -56,8 +56,17 @@ pub struct Loaded {
 ///
 /// Everything that is wrong, as far as one pass can see it.
 pub fn load(path: &Path) -> Result<Loaded, PolicyErrors> {
+    load_shown(path, &Progress::default())
+}
+
+/// The same, and shows how far it is.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_shown(path: &Path, progress: &Progress) -> Result<Loaded, PolicyErrors> {
     let mut report = Report::default();
-    let mut reader = Reader::default();
+    let mut reader = Reader::of(progress.clone());
     let resolved = read_document(path, &mut reader, &mut report)
         .and_then(|document| resolve::resolve(&document, &mut reader, &mut report));
     let notes = report.finish()?;

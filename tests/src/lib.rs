@@ -20,3 +20,4 @@ pub mod prog;
 mod raw;
 pub mod small_disk;
 pub mod sockets;
+pub mod terminal;

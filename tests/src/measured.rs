@@ -37,13 +37,12 @@ pub fn measured(command: &mut Command) -> Measured {
         outputs.each_ref().map(|it| Stdio::from(it.try_clone().expect("a file")));
     let start = Instant::now();
     let mut child = command.stdout(stdout).stderr(stderr).spawn().expect("the command starts");
-    let path = format!("/proc/{}/status", child.id());
     let mut peak_bytes = 0;
     let status = loop {
         if let Some(status) = child.try_wait().expect("a child of ours") {
             break status;
         }
-        peak_bytes = peak_bytes.max(peak(&fs::read_to_string(&path).unwrap_or_default()));
+        peak_bytes = peak_bytes.max(peak_of(child.id()));
         thread::sleep(LOOK_INTERVAL);
     };
     let took = start.elapsed();
@@ -54,6 +53,11 @@ pub fn measured(command: &mut Command) -> Measured {
         text
     });
     Measured { status, stdout, stderr, took, peak_bytes }
+}
+
+/// The most memory that a process had at a time so far, in bytes; zero if it is gone.
+pub fn peak_of(pid: u32) -> u64 {
+    peak(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default())
 }
 
 /// `VmHWM` of a `/proc/PID/status`, in bytes.

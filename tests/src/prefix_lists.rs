@@ -112,7 +112,7 @@ pub fn policy(files: usize) -> String {
         let rule = format!("[profile.web.inbound.rule-{file}]");
         let _written = writeln!(text, "{rule}\nservice_tags = [\"file:list-{file}\"]");
     }
-    text.push_str("[resource.web]\nports = [\"443/tcp\"]\nprofile = \"web\"\n");
+    text.push_str("[profile.web]\n[resource.web]\nports = [\"443/tcp\"]\nprofile = \"web\"\n");
     text
 }
 

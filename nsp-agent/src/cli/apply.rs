@@ -3,7 +3,11 @@
 use clap::{Args, ValueEnum};
 
 use super::{Failure, PolicyFile, Socket};
-use crate::{control::Request, policy};
+use crate::{
+    control::{self, ControlError, Request},
+    policy,
+    progress::Progress,
+};
 
 /// Make a policy the one in force. On any error the one in force stays. Another file than the
 /// agent's own is a trial that ends with the agent.
@@ -21,11 +25,19 @@ pub(crate) struct Apply {
 impl Apply {
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = self.policy.absolute()?;
-        // Read it here first: the errors are the same, and need no agent.
-        if let Some(path) = &path {
-            policy::load(path).map_err(|errors| Failure::failed(errors.to_string()))?;
-        }
-        let done = self.socket.call(&Request::Apply { path, strict: self.strict })?;
+        let progress = Progress::at_terminal();
+        progress.begin("the agent reads the policy and puts it in force");
+        let request = Request::Apply { path: path.clone(), strict: self.strict };
+        let done: serde_json::Value = match (control::call(&self.socket.control, &request), path) {
+            (Err(error @ ControlError::NoAgent { .. }), Some(path)) => {
+                // Its mistakes are the same, and need no agent.
+                policy::load_shown(&path, &progress)
+                    .map_err(|errors| Failure::failed(errors.to_string()))?;
+                return Err(error.into());
+            }
+            (done, _) => done?,
+        };
+        drop(progress);
         println!("generation {} is in force", done["generation"]);
         if !done["trial"].is_null() {
             println!("a trial: the agent's own policy file is unchanged");

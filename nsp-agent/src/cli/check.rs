@@ -19,6 +19,7 @@ use crate::{
         self,
         model::{Policy, PrefixSet, Selector},
     },
+    progress::Progress,
 };
 
 /// Read and compile a policy; touches nothing and needs no privileges.
@@ -44,16 +45,20 @@ pub(crate) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let files = blind::Files { resolv_conf: self.resolv_conf.clone(), etc: self.etc.clone() };
-        let mut loaded = policy::load(&self.file)
+        // Who wants JSON is a program.
+        let progress = if self.json { Progress::default() } else { Progress::at_terminal() };
+        let mut loaded = policy::load_shown(&self.file, &progress)
             .and_then(|loaded| blind::judge(loaded, &files))
             .map_err(|errors| Failure::failed(errors.to_string()))?;
         let platform = &mut loaded.policy.perimeter.platform;
         *platform = platform.or(Platform::detect(&self.dmi));
+        progress.begin("compiling");
         let compiled = compile::compile(&loaded.policy, &mut Identities::default())
             .map_err(|error| Failure::failed(format!("{}: {error}", self.file.display())))?;
         let sizes = compiled.sizes;
         let rules = rules(&loaded.policy);
         let uncovered = outbound_not_covered(&loaded.policy);
+        drop(progress);
         if self.json {
             print_json(&json!({
                 "digest": loaded.digest,

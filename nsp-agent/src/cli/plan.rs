@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Failure, PolicyFile, Socket, print_json, text};
-use crate::control::Request;
+use crate::{control::Request, progress::Progress};
 
 /// Show what applying a policy would change: rules, modes, and the live flows it would cut.
 #[derive(Args, Debug)]
@@ -19,7 +19,11 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(super) fn run(self) -> Result<(), Failure> {
+        // Who wants JSON is a program.
+        let progress = if self.json { Progress::default() } else { Progress::at_terminal() };
+        progress.begin("the agent compares the policy with the one in force");
         let plan = self.socket.call(&Request::Plan { path: self.policy.absolute()? })?;
+        drop(progress);
         if self.json {
             print_json(&plan);
             return Ok(());

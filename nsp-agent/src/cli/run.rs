@@ -10,6 +10,7 @@ use crate::{
     daemon::{self, DaemonError, Options},
     datapath::{DatapathError, Engine, FlowRoom, attach::XdpMode},
     host::{platform::DMI_DIR, privilege::Privileges},
+    progress::Progress,
 };
 
 /// Run the agent in the foreground. Prints `nsp: ready` on stderr once both directions of every
@@ -141,10 +142,13 @@ impl Run {
             return Err(Failure::needs_privileges(missing.join("; "))
                 .with_cure("sudo nsp run, or the systemd unit"));
         }
+        // https://no-color.org
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+        let progress = Progress::at_terminal();
         tracing_subscriber::fmt()
-            .with_writer(std::io::stderr)
+            .with_writer(progress.stderr())
             .with_target(false)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && !no_colour)
             .init();
         let flows = FlowRoom::of(self.flows);
         let flows = FlowRoom { v6: self.flows_v6.unwrap_or(flows.v6), ..flows };
@@ -170,7 +174,7 @@ impl Run {
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
-        runtime.block_on(daemon::run(options)).map_err(|error| match error {
+        runtime.block_on(daemon::run(options, progress)).map_err(|error| match error {
             DaemonError::Policy(errors) => Failure::failed(errors.to_string()),
             DaemonError::Datapath(DatapathError::NoMemory { .. }) => Failure::failed(
                 daemon::with_sources(&error),

@@ -1,6 +1,6 @@
 //! Changing what is in force: publish, apply, reload, mode; and who asks for it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path, time::Instant};
 
 use super::{
     catalogue,
@@ -16,7 +16,7 @@ use crate::{
     control::{Answer, Request},
     datapath::DatapathError,
     policy::{
-        Loaded,
+        Loaded, PolicyErrors,
         model::{AccessMode, Policy},
     },
 };
@@ -24,6 +24,7 @@ use crate::{
 impl Agent {
     /// Makes the policy in `self.compiled` the one in force, and everything beside it.
     pub(super) fn publish(&mut self) -> Result<u32, DatapathError> {
+        let begun = Instant::now();
         self.bindings = self.bind();
         // Resolvers that are new are trusted before their policy is in force, old ones until then.
         self.add_endpoints();
@@ -39,7 +40,7 @@ impl Agent {
         self.set_endpoints();
         self.follow_stubs();
         self.save_state();
-        tracing::info!(generation = number, "policy published");
+        tracing::info!(generation = number, took_ms = took_ms(begun), "policy published");
         Ok(number)
     }
 
@@ -62,7 +63,10 @@ impl Agent {
         let mut identities = self.state.identities.clone();
         let policy = self.with_sessions(&loaded.policy)?;
         let temporary = overlay::names_of(&self.state.overlay);
+        let begun = Instant::now();
         let mut compiled = compile::compile_with(&policy, &mut identities, &temporary)?;
+        let prefixes = compiled.sizes.prefixes;
+        tracing::info!(prefixes, took_ms = took_ms(begun), "policy compiled");
         if strict {
             let now = now_ns();
             for resource in &compiled.resources {
@@ -88,11 +92,18 @@ impl Agent {
         }
     }
 
+    /// Reads a policy that is to be applied.
+    fn read(&self, path: &Path) -> Result<Loaded, PolicyErrors> {
+        let begun = Instant::now();
+        let loaded = self.options.load(path)?;
+        tracing::info!(files = loaded.files.len(), took_ms = took_ms(begun), "policy read");
+        Ok(loaded)
+    }
+
     /// SIGHUP: the file as it is now.
     pub(super) fn reload(&mut self) {
         let result = self
-            .options
-            .load(&self.options.policy)
+            .read(&self.options.policy)
             .map_err(DaemonError::from)
             .and_then(|loaded| self.apply(loaded, false));
         match result {
@@ -113,7 +124,7 @@ impl Agent {
             Request::Cut { peer, kept } => self.cut_flows(peer, kept),
             Request::Apply { path, strict } => {
                 let path = path.unwrap_or_else(|| self.options.policy.clone());
-                let loaded = self.options.load(&path).map_err(|errors| errors.to_string())?;
+                let loaded = self.read(&path).map_err(|errors| errors.to_string())?;
                 let number = self.apply(loaded, strict).map_err(|error| with_sources(&error))?;
                 self.trial = (path != self.options.policy).then_some(path);
                 Ok(serde_json::json!({"generation": number, "trial": self.trial}))
@@ -170,6 +181,10 @@ impl Agent {
         let policy = in_force(&self.loaded, &self.sessions);
         self.catalogue = catalogue::build(&policy, &self.state, &self.links, &self.host_name);
     }
+}
+
+fn took_ms(begun: Instant) -> u64 {
+    begun.elapsed().as_millis() as u64
 }
 
 /// The policy in force: the file's, with the sessions of `nsp exec`.

@@ -15,8 +15,16 @@ use crate::{
     compile,
     compile::oracle::Oracle,
     datapath::FlowEntry,
-    policy::{Loaded, model::Policy},
+    policy::{
+        Loaded,
+        model::{Policy, PrefixSet},
+    },
 };
+
+/// What is longer is not shown.
+const BYTES_SHOWN_MAX: usize = 200;
+/// As many would be longer.
+const PREFIXES_SHOWN_MAX: usize = 32;
 
 impl Agent {
     /// The changes, and the live conversations that would end.
@@ -78,66 +86,90 @@ fn ends(entry: &FlowEntry, oracle: &mut Oracle<'_>) -> bool {
         && !entry.flow.is_expired(entry.key.protocol, oracle.now_ns())
 }
 
+/// Something of a policy that can change.
+#[derive(PartialEq, Eq)]
+struct Thing<'a> {
+    prefixes: Option<&'a PrefixSet>,
+    text: String,
+}
+
+impl<'a> Thing<'a> {
+    fn of(text: String) -> Self {
+        Self { prefixes: None, text }
+    }
+
+    fn with(prefixes: &'a PrefixSet, text: String) -> Self {
+        Self { prefixes: Some(prefixes), text }
+    }
+
+    /// For people. Long lists are compared, and not written down: of a million prefixes that takes longer
+    /// than all the rest, and nobody changes them by hand.
+    fn show(&self) -> String {
+        let Self { prefixes, text } = self;
+        let text = match prefixes {
+            Some(prefixes) if prefixes.len() > PREFIXES_SHOWN_MAX => return "…".to_owned(),
+            Some(prefixes) => format!("{prefixes:?} {text}"),
+            None => text.clone(),
+        };
+        if text.len() > BYTES_SHOWN_MAX { "…".to_owned() } else { text.trim_end().to_owned() }
+    }
+}
+
 /// Everything of a policy that can change, by name.
-fn describe(policy: &Policy) -> BTreeMap<String, String> {
+fn describe(policy: &Policy) -> BTreeMap<String, Thing<'_>> {
     let mut all = BTreeMap::new();
     let perimeter = &policy.perimeter;
-    all.insert(
-        "perimeter".to_owned(),
-        format!(
-            "{} {:?} {:?} {}",
-            perimeter.name,
-            perimeter.public_network_access,
-            perimeter.forwarded,
-            perimeter.platform.as_str()
-        ),
+    let text = format!(
+        "{} {:?} {:?} {}",
+        perimeter.name,
+        perimeter.public_network_access,
+        perimeter.forwarded,
+        perimeter.platform.as_str()
     );
-    all.insert("[private]".to_owned(), format!("{:?}", policy.private_prefixes));
-    all.insert("[dns]".to_owned(), format!("{:?}", policy.dns));
+    all.insert("perimeter".to_owned(), Thing::of(text));
+    let private = match &policy.private_prefixes {
+        Some(prefixes) => Thing::with(prefixes, String::new()),
+        None => Thing::of("built in".to_owned()),
+    };
+    all.insert("[private]".to_owned(), private);
+    all.insert("[dns]".to_owned(), Thing::of(format!("{:?}", policy.dns)));
     for (name, profile) in &policy.profiles {
-        all.insert(
-            format!("profile {name}"),
-            format!("{:?} {:?}", profile.private, profile.metadata),
-        );
+        let text = format!("{:?} {:?}", profile.private, profile.metadata);
+        all.insert(format!("profile {name}"), Thing::of(text));
         for (rule, it) in &profile.inbound {
-            let text = format!("{:?} {:?}", it.prefixes, it.ports);
-            all.insert(format!("inbound rule {name}/{rule}"), text);
+            let thing = Thing::with(&it.prefixes, format!("{:?}", it.ports));
+            all.insert(format!("inbound rule {name}/{rule}"), thing);
         }
         for (rule, it) in &profile.outbound {
-            let text = format!("{:?} {:?} {:?}", it.prefixes, it.fqdns, it.ports);
-            all.insert(format!("outbound rule {name}/{rule}"), text);
+            let thing = Thing::with(&it.prefixes, format!("{:?} {:?}", it.fqdns, it.ports));
+            all.insert(format!("outbound rule {name}/{rule}"), thing);
         }
     }
     for (name, it) in &policy.resources {
-        all.insert(
-            format!("resource {name}"),
-            format!(
-                "{} profile {} inbound {} outbound {}",
-                it.selector,
-                it.profile,
-                it.inbound_mode.as_str(),
-                it.outbound_mode.as_str()
-            ),
+        let text = format!(
+            "{} profile {} inbound {} outbound {}",
+            it.selector,
+            it.profile,
+            it.inbound_mode.as_str(),
+            it.outbound_mode.as_str()
         );
+        all.insert(format!("resource {name}"), Thing::of(text));
     }
     for (name, it) in &policy.members {
-        all.insert(format!("member {name}"), format!("{:?}", it.addresses));
+        all.insert(format!("member {name}"), Thing::with(&it.addresses, String::new()));
     }
     all
 }
 
-fn only_in(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Vec<String> {
+type Things<'a> = BTreeMap<String, Thing<'a>>;
+
+fn only_in(one: &Things<'_>, other: &Things<'_>) -> Vec<String> {
     one.keys().filter(|key| !other.contains_key(*key)).cloned().collect()
 }
 
-fn changed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Value> {
+fn changed(before: &Things<'_>, after: &Things<'_>) -> Vec<Value> {
     let both = before.iter().filter_map(|(key, old)| Some((key, old, after.get(key)?)));
     both.filter(|(_, old, new)| old != new)
-        .map(|(key, old, new)| {
-            // Prefix lists are too long to show; what people change by hand is not.
-            let show =
-                |text: &str| if text.len() > 200 { "…".to_owned() } else { text.to_owned() };
-            json!({"what": key, "from": show(old), "to": show(new)})
-        })
+        .map(|(key, old, new)| json!({"what": key, "from": old.show(), "to": new.show()}))
         .collect()
 }

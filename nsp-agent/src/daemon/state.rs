@@ -47,6 +47,7 @@ use crate::{
         Loaded,
         model::{Guid, Policy},
     },
+    progress::Progress,
 };
 
 /// The agent.
@@ -98,13 +99,15 @@ impl Agent {
     pub(super) async fn start(
         options: Options,
         batches: mpsc::Sender<Batch>,
+        progress: &Progress,
     ) -> Result<Self, DaemonError> {
         let patterns = options
             .interfaces
             .iter()
             .map(|text| Pattern::new(text))
             .collect::<Result<Vec<_>, _>>()?;
-        let loaded = options.load(&options.policy)?;
+        let loaded = options.load_shown(&options.policy, progress)?;
+        progress.begin("compiling");
         let mut state = store::load(&options.state_dir)?;
         overlay::forget_over(&mut state.overlay);
         let temporary = overlay::names_of(&state.overlay);
@@ -114,7 +117,9 @@ impl Agent {
             flows: options.flows,
             ..Capacities::for_sizes(&compiled.sizes)
         };
+        progress.begin("loading the kernel programs");
         let datapath = Datapath::load(capacities)?;
+        progress.begin("hooking them to the interfaces");
         let links = links::read().await.map_err(DaemonError::Host)?;
         let routes = routes::read().await.map_err(DaemonError::Host)?;
         let log = options.log.clone().or_else(|| loaded.policy.logging.file.clone());
@@ -167,6 +172,7 @@ impl Agent {
         agent.cover(&wanted);
         agent.check_covered()?;
         agent.hook_calls();
+        progress.begin("putting the policy in force");
         agent.begin().await?;
         agent.flush_stub();
         agent.self_test()?;

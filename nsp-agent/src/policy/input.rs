@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::stream::Stream;
 use super::diagnose::{Refusal, Report, printable, suggest};
+use crate::progress::Progress;
 
 /// The largest policy file: a million prefixes fit.
 pub(crate) const POLICY_BYTES_MAX: u64 = 32 << 20;
@@ -42,9 +43,15 @@ pub(crate) struct Parsed<T> {
 pub(crate) struct Reader {
     digest: Sha256,
     files: Vec<PathBuf>,
+    progress: Progress,
 }
 
 impl Reader {
+    /// Shows how far it is.
+    pub(crate) fn of(progress: Progress) -> Self {
+        Self { progress, ..Self::default() }
+    }
+
     /// Reads a file whole; a refusal goes to the caller, who knows where the path was written.
     pub(crate) fn read(
         &mut self,
@@ -67,8 +74,10 @@ impl Reader {
         parse: impl FnOnce(&mut Stream) -> T,
     ) -> Result<Parsed<T>, Refusal> {
         let (file, metadata) = open(path, bytes_max)?;
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        self.progress.begin_bytes(&format!("reading {}", printable(&name)), metadata.len());
         // The file may grow while it is read; one byte more than allowed tells.
-        let mut stream = Stream::of(file, bytes_max + 1);
+        let mut stream = Stream::of(file, bytes_max + 1, self.progress.clone());
         let value = parse(&mut stream);
         let stream::Ended { length, is_utf8, digest } =
             stream.finish().map_err(|error| unreadable(path, &error))?;

@@ -47,6 +47,18 @@ fn verbs_without_an_agent_say_so_with_a_cure() {
 }
 
 #[test]
+fn apply_without_an_agent_says_what_is_wrong_with_the_policy_first() {
+    let apply = |file| nsp(&["apply", file, "--control", "/nonexistent/control"]);
+    let bad = apply("rejected/prefix-host-bits.toml");
+    assert_eq!(code(&bad), 1);
+    assert!(stderr(&bad).contains("prefix-host-bits.toml:"), "{}", stderr(&bad));
+    assert!(!stderr(&bad).contains("no agent"), "{}", stderr(&bad));
+    let good = apply("accepted/minimal.toml");
+    assert_eq!(code(&good), 1);
+    assert!(stderr(&good).starts_with("nsp: no agent answers"), "{}", stderr(&good));
+}
+
+#[test]
 fn explain_refuses_nonsense_as_usage() {
     for arguments in [
         vec!["explain", "not-an-address", "22"],

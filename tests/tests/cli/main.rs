@@ -2,6 +2,8 @@
 
 mod check;
 mod contract;
+mod lists;
+mod progress;
 
 use std::{
     path::PathBuf,
@@ -13,10 +15,14 @@ use nsp_tests::{agent::nsp_binary, data::workspace};
 /// Runs `nsp` from the folder of policy fixtures, with no environment of the agent's own.
 fn nsp(arguments: &[&str]) -> Output {
     let mut command = Command::new(nsp_binary());
+    clear_environment(&mut command);
+    command.args(arguments).current_dir(fixtures()).output().expect("the binary runs")
+}
+
+fn clear_environment(command: &mut Command) {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NSP_")) {
         command.env_remove(name);
     }
-    command.args(arguments).current_dir(fixtures()).output().expect("the binary runs")
 }
 
 fn fixtures() -> PathBuf {

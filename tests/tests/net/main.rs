@@ -24,6 +24,7 @@ mod fresh_names;
 mod hotplug;
 mod inbound;
 mod infrastructure;
+mod loading;
 mod many_flows;
 mod modes;
 mod names;

@@ -7,6 +7,8 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+use crate::progress::Progress;
+
 /// A file that is read once, from its start to its end.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -16,6 +18,7 @@ pub(crate) struct Stream {
     text: Utf8,
     /// Why it could not be read: whoever reads may not say, so it is said in the end.
     failed: Option<io::Error>,
+    progress: Progress,
 }
 
 /// What there is to know of a file that was read.
@@ -30,9 +33,9 @@ pub(super) struct Ended {
 
 impl Stream {
     /// At the start of a file; no more than `bytes_max` bytes of it are read.
-    pub(super) fn of(file: File, bytes_max: u64) -> Self {
+    pub(super) fn of(file: File, bytes_max: u64, progress: Progress) -> Self {
         let (digest, text) = (Sha256::new(), Utf8::default());
-        Self { file: file.take(bytes_max), length: 0, digest, text, failed: None }
+        Self { file: file.take(bytes_max), length: 0, digest, text, failed: None, progress }
     }
 
     /// Reads what is left.
@@ -40,7 +43,7 @@ impl Stream {
         if self.failed.is_none() {
             io::copy(&mut self, &mut io::sink())?;
         }
-        let Self { file: _, length, digest, text, failed } = self;
+        let Self { file: _, length, digest, text, failed, progress: _ } = self;
         match failed {
             Some(error) => Err(error),
             None => {
@@ -63,6 +66,7 @@ impl Read for Stream {
         self.length += read as u64;
         self.digest.update(bytes);
         self.text.add(bytes);
+        self.progress.advance(read as u64);
         Ok(read)
     }
 }

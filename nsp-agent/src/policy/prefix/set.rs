@@ -69,6 +69,9 @@ impl PrefixSet {
                     list.v4.extend_from_slice(set.v4());
                     list.v6.extend_from_slice(set.v6());
                 }
+                // Each set is in order already, and this sort takes them as they are.
+                list.v4.sort();
+                list.v6.sort();
                 list.into_set()
             }
         }
@@ -144,10 +147,10 @@ impl PrefixList {
 }
 
 fn sorted<K: Key>(mut keys: Vec<K>) -> Vec<K> {
-    // This sort takes what is in order already, one list behind the other, as it is.
-    keys.sort();
+    keys.sort_unstable();
     // Whatever covers a prefix comes before it, and nothing that it does not cover comes between.
     keys.dedup_by(|next, kept| kept.contains(*next));
+    keys.shrink_to_fit();
     keys
 }
 
