@@ -288,12 +288,7 @@ fn descend<P: Pages + ?Sized>(pages: &P, reference: u32, words: u64) -> u32 {
 /// How many starts are not beyond a word. What is asked of the word is arithmetic, never a branch; the
 /// branches ask for the size of the node, and there are two, for sizes differ from node to node as well.
 #[inline(always)]
-fn search<P: Pages + ?Sized>(
-    pages: &P,
-    count: u32,
-    word: u32,
-    start: impl Fn(u32) -> u32,
-) -> u32 {
+fn search<P: Pages + ?Sized>(pages: &P, count: u32, word: u32, start: impl Fn(u32) -> u32) -> u32 {
     let halve = |found: u32, bit: u32| {
         let tried = found.wrapping_add(1 << bit);
         let start = start(tried.wrapping_sub(1));

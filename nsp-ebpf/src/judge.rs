@@ -405,8 +405,8 @@ pub(crate) extern "C" fn nsp_resolving_described(hook: u32) -> u32 {
 pub(crate) extern "C" fn nsp_strict_skb(skb: *mut __sk_buff) -> u32 {
     let hook = Hook::Egress as u32;
     // What a host that routes lets through is nobody's question here.
-    let is_asked = maps::work(hook)
-        .is_some_and(|work| !matches!(work.decision.reason, Reason::Forwarded));
+    let is_asked =
+        maps::work(hook).is_some_and(|work| !matches!(work.decision.reason, Reason::Forwarded));
     u32::from(is_asked && dns::is_refused(hook, Socket(skb), &Buffer(skb)))
 }
 
