@@ -1,10 +1,12 @@
 //! What is measured.
 
 mod flood;
+mod flows;
 mod latency;
 mod load;
 mod memory;
 mod packet;
+mod single;
 mod throughput;
 
 use anyhow::Result;
@@ -17,6 +19,8 @@ use crate::{Plan, report::Report};
 pub(crate) enum Name {
     /// What the programs cost a packet, by test runs
     Packet,
+    /// What a packet of an open conversation costs, and one that opens it, by test runs
+    Flows,
     /// What a flood costs a packet, until it is dropped, beside the peers
     Flood,
     /// From a file of prefixes to their being in force, beside the peers
@@ -39,6 +43,7 @@ impl Name {
     pub(crate) fn run(self, plan: &Plan, report: &mut Report) -> Result<()> {
         match self {
             Self::Packet => packet::run(plan, report),
+            Self::Flows => flows::run(plan, report),
             Self::Flood => flood::run(plan, report),
             Self::Load => load::run(plan, report),
             Self::Memory => memory::run(plan, report),

@@ -14,24 +14,25 @@ use anyhow::{Context as _, Result, ensure};
 use ipnet::IpNet;
 use nsp_agent::datapath::{Engine, Events};
 use nsp_common::link::Link;
-use nsp_tests::packet::{Family, Packet, Party::Server, eth, udp};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
-use super::packet::{CLOSED, outside};
+use super::packet::CLOSED;
 use crate::{
-    Plan,
-    kernel::{Kernel, OPEN, policy_text},
+    Plan, frame,
+    kernel::Kernel,
     live,
     peer::{Site, Sites, ipset, nft, nft::Hook, xdp_filter, xdp_filter::XdpFilter},
+    peers::{self, Peers},
+    policy::{self, OPEN},
     prefixes::{self, Covered, Random},
     report::{Report, Row},
     sample::Samples,
-    trace::{self, Peers},
 };
 
 /// Sources that are asked for before anything is timed: half of them in the set.
 const ASKED: usize = 4096;
-/// Datagrams that a socket's buffer surely holds, with a page for each.
-const AT_ONCE: usize = 32;
+/// What a socket's buffer must hold for that: each datagram counts with the page that it lies in, or two.
+const BUFFER_BYTES: usize = ASKED * 8192;
 /// How long a run is to take, which is how long the agent waits before it takes out records in a flood
 /// (nsp-agent/src/daemon.rs, `DRAIN_DELAY`). Quick runs are half as long, so that records are taken out twice
 /// as often.
@@ -111,7 +112,7 @@ impl Mix {
 /// Measures it.
 pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     for count in [100_000, 1_000_000] {
-        if plan.sizes.is_empty() || plan.sizes.contains(&count) {
+        if plan.wants(count) {
             size(plan, count, report)?;
         }
     }
@@ -131,8 +132,8 @@ fn size(plan: &Plan, count: usize, report: &mut Report) -> Result<()> {
     let mut random = Random(count as u64);
     let sources = Sources {
         covered: Covered::of(&prefixes),
-        inside: trace::within(&prefixes, &mut random),
-        outside: outside(&prefixes, "v4", &mut random),
+        inside: peers::within(&prefixes, &mut random),
+        outside: peers::outside(&prefixes, "v4", &mut random),
     };
     let mut stage = Stage::set_up(plan, &prefixes, &sources)?;
     for subject in stage.subjects() {
@@ -206,9 +207,9 @@ impl Stage {
     fn set_up(plan: &Plan, prefixes: &[IpNet], sources: &Sources) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let path = |name: &str| directory.path().join(name);
-        fs::write(path("policy.toml"), policy_text(directory.path(), prefixes, 1)?)?;
-        let mut kernel =
-            Kernel::load(&plan.object, &path("policy.toml"), Engine::RangeTable, 1 << 16)?;
+        let policy = policy::of_lists(&[prefixes])?;
+        let mut kernel = Kernel::load(&plan.object, Engine::RangeTable, 1 << 16, &[&policy])?;
+        kernel.put_in_force(&policy)?;
         let events = kernel.datapath.take_events().context("the events are taken")?;
         let listed =
             sources.inside.iter().take(xdp_filter::ADDRESSES_MAX).map(|(address, _)| *address);
@@ -268,7 +269,7 @@ impl Stage {
             (Mix::Miss, _) => (&sources.outside, OPEN),
             (Mix::Hit, _) => (&sources.inside, CLOSED),
         };
-        let frame = frame(port);
+        let frame = frame::datagram(port);
         self.prepare(subject, peers, &frame)?;
         let site = self.sites.iter().find(|(it, _)| *it == subject).context("no site")?;
         let ns = live::run(&mut self.kernel, subject.entry(), &site.1, &frame, frames)?;
@@ -284,34 +285,32 @@ impl Stage {
         let inside = sources.inside.iter().take(ASKED / 2);
         let outside = sources.outside.iter().take(ASKED / 2);
         let asked: Peers = inside.chain(outside).copied().collect();
-        let frame = frame(OPEN);
+        let frame = frame::datagram(OPEN);
         self.prepare(subject, &asked, &frame)?;
         let site = &self.sites.iter().find(|(it, _)| *it == subject).context("no site")?.1;
         let socket = site.namespace.enter(|| UdpSocket::bind(("0.0.0.0", OPEN)))?;
+        set_socket_recv_buffer_size_force(&socket, BUFFER_BYTES)?;
         socket.set_nonblocking(true)?;
-        let kernel = &mut self.kernel;
-        for asked in asked.chunks(AT_ONCE) {
-            live::run(kernel, subject.entry(), site, &frame, asked.len() as u32)?;
-            let mut arrived: Vec<SocketAddr> = Vec::new();
-            while let Ok((_, from)) = socket.recv_from(&mut [0; 64]) {
-                arrived.push(from);
-            }
-            let passes = |peer: &&(std::net::IpAddr, u16)| match subject {
-                Subject::Drop => false,
-                Subject::None => true,
-                _ => sources.covered.contains(peer.0),
-            };
-            let expected: Vec<_> =
-                asked.iter().filter(passes).map(|it| SocketAddr::from(*it)).collect();
-            let wrong: Vec<_> = arrived.iter().filter(|it| !expected.contains(it)).collect();
-            let missing: Vec<_> = expected.iter().filter(|it| !arrived.contains(it)).collect();
-            ensure!(
-                arrived == expected,
-                "{wrong:?} got through, and {missing:?} did not ({} of {})",
-                arrived.len(),
-                expected.len()
-            );
+        live::run(&mut self.kernel, subject.entry(), site, &frame, asked.len() as u32)?;
+        let mut arrived: Vec<SocketAddr> = Vec::new();
+        while let Ok((_, from)) = socket.recv_from(&mut [0; 64]) {
+            arrived.push(from);
         }
+        let passes = |peer: &&peers::Peer| match subject {
+            Subject::Drop => false,
+            Subject::None => true,
+            _ => sources.covered.contains(peer.0),
+        };
+        let expected: Vec<_> =
+            asked.iter().filter(passes).map(|it| SocketAddr::from(*it)).collect();
+        let wrong = arrived.iter().find(|it| !expected.contains(it));
+        let missing = expected.iter().find(|it| !arrived.contains(it));
+        ensure!(
+            arrived == expected,
+            "{wrong:?} got through, and {missing:?} did not ({} of {})",
+            arrived.len(),
+            expected.len()
+        );
         Ok(())
     }
 }
@@ -320,13 +319,4 @@ impl Stage {
 fn load_nft(hook: Hook, site: &Site, prefixes: &[IpNet], path: &Path) -> Result<()> {
     fs::write(path, nft::file(hook, &IpNet::aggregate(&prefixes.to_vec()), OPEN)?)?;
     nft::load(site, path).map(drop)
-}
-
-/// A datagram to this host, which says that it has no checksum: sources take turns.
-fn frame(port: u16) -> Vec<u8> {
-    const CHECKSUM: std::ops::Range<usize> = 40..42;
-    let packet: Packet = eth() / (Family::V4.ip(("0.0.0.0", "::"), Server) / udp(0, port));
-    let mut bytes = packet.bytes();
-    bytes[CHECKSUM].fill(0);
-    bytes
 }

@@ -13,12 +13,12 @@ use nsp_tests::agent::{Agent, nsp_binary};
 
 use crate::{
     Plan,
-    kernel::{OPEN, policy_text},
     peer::{Site, Sites, ipset, nft, nft::Hook, timed},
+    peers,
+    policy::{self, OPEN},
     prefixes::{self, Random},
     report::{Report, Row},
     sample::Samples,
-    trace,
 };
 
 /// How long the kernel is left to itself after a set was removed: it frees the elements behind our back.
@@ -38,7 +38,7 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     // From small to large: the peak of the agent's memory only ever grows.
     let mut agent = Agent::builder(&stage.nsp.namespace).policy(FIRST_POLICY).start();
     for count in counts {
-        if plan.sizes.is_empty() || plan.sizes.contains(count) {
+        if plan.wants(*count) {
             stage.size(&mut agent, *count, runs, report)?;
         }
     }
@@ -105,7 +105,7 @@ impl Stage {
     fn check(&self, agent: &Agent, prefixes: &[IpNet]) -> Result<()> {
         let mut random = Random(1);
         for prefix in prefixes.iter().step_by(prefixes.len() / 8) {
-            let address = trace::inside(*prefix, &mut random).to_string();
+            let address = peers::inside(*prefix, &mut random).to_string();
             let said = agent.nsp(&["explain", &address, &OPEN.to_string(), "--json"]);
             let said = String::from_utf8_lossy(&said.stdout).into_owned();
             let value: serde_json::Value =
@@ -129,7 +129,7 @@ impl Files {
         let directory = tempfile::tempdir()?;
         let [policy, nft, ipset] = ["policy.toml", "perimeter.nft", "perimeter.ipset"]
             .map(|name| directory.path().join(name));
-        fs::write(&policy, policy_text(directory.path(), prefixes, 1)?)?;
+        fs::write(&policy, policy::text(directory.path(), &[prefixes])?)?;
         fs::write(&nft, nft::file(Hook::Ingress, prefixes, OPEN)?)?;
         fs::write(&ipset, ipset::file(prefixes)?)?;
         Ok(Self { policy, nft, ipset, _directory: directory })

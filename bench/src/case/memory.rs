@@ -11,16 +11,15 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{LpmTrie, loaded_maps, lpm_trie::Key};
 use ipnet::IpNet;
 use nsp_agent::{
-    compile::{Compiled, compile, identities::Identities},
+    compile::Compiled,
     datapath::{Capacities, Datapath},
-    policy,
 };
 use nsp_common::ranges::PAGE_BYTES;
 
 use crate::{
     Plan,
-    kernel::{OPEN, policy_text},
     peer::{Sites, ipset, nft, nft::Hook},
+    policy::{self, OPEN},
     prefixes,
     report::{Report, Row},
     sample::Samples,
@@ -38,7 +37,7 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let counts: &[usize] =
         if plan.quick { &[10, 1_000_000] } else { &[10, 1_000, 10_000, 100_000, 1_000_000] };
     for count in counts {
-        if plan.sizes.is_empty() || plan.sizes.contains(count) {
+        if plan.wants(*count) {
             size(*count, report)?;
         }
     }
@@ -49,10 +48,7 @@ fn size(count: usize, report: &mut Report) -> Result<()> {
     let prefixes = prefixes::v4(count);
     let directory = tempfile::tempdir()?;
     let path = |name: &str| directory.path().join(name);
-    fs::write(path("policy.toml"), policy_text(directory.path(), &prefixes, 1)?)?;
-    let loaded =
-        policy::load(&path("policy.toml")).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    let compiled = compile(&loaded.policy, &mut Identities::default())?;
+    let compiled = policy::of_lists(&[&prefixes])?;
 
     let Loaded { tables, all, flow } = Loaded::of(&compiled)?;
     let mut add = |subject, metric, unit, value: f64| {
