@@ -1,5 +1,6 @@
 //! What is measured.
 
+mod dns;
 mod flood;
 mod flows;
 mod latency;
@@ -7,6 +8,7 @@ mod load;
 mod memory;
 mod packet;
 mod single;
+mod swap;
 mod throughput;
 
 use anyhow::Result;
@@ -21,6 +23,10 @@ pub(crate) enum Name {
     Packet,
     /// What a packet of an open conversation costs, and one that opens it, by test runs
     Flows,
+    /// How long a publication takes, with a flood and without
+    Swap,
+    /// What questions and answers of DNS cost that teach addresses, by test runs
+    Dns,
     /// What a flood costs a packet, until it is dropped, beside the peers
     Flood,
     /// From a file of prefixes to their being in force, beside the peers
@@ -44,6 +50,8 @@ impl Name {
         match self {
             Self::Packet => packet::run(plan, report),
             Self::Flows => flows::run(plan, report),
+            Self::Swap => swap::run(plan, report),
+            Self::Dns => dns::run(plan, report),
             Self::Flood => flood::run(plan, report),
             Self::Load => load::run(plan, report),
             Self::Memory => memory::run(plan, report),

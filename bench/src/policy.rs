@@ -34,17 +34,20 @@ pub(crate) fn text(directory: &Path, lists: &[&[IpNet]]) -> Result<String> {
     Ok(text + &files)
 }
 
-/// Reads and compiles the policy in a file.
-pub(crate) fn compiled(file: &Path) -> Result<Compiled> {
-    let loaded = policy::load(file).map_err(|errors| anyhow!("{errors}"))?;
-    Ok(compile(&loaded.policy, &mut Identities::default())?)
-}
-
 /// The policy that admits these lists, compiled.
 pub(crate) fn of_lists(lists: &[&[IpNet]]) -> Result<Compiled> {
     let directory = tempfile::tempdir()?;
-    let file = directory.path().join("policy.toml");
-    let text = text(directory.path(), lists)?;
+    compiled(directory.path(), &text(directory.path(), lists)?)
+}
+
+/// A policy that needs no files, compiled.
+pub(crate) fn of_text(text: &str) -> Result<Compiled> {
+    compiled(tempfile::tempdir()?.path(), text)
+}
+
+fn compiled(directory: &Path, text: &str) -> Result<Compiled> {
+    let file = directory.join("policy.toml");
     fs::write(&file, text).with_context(|| file.display().to_string())?;
-    compiled(&file)
+    let loaded = policy::load(&file).map_err(|errors| anyhow!("{errors}"))?;
+    Ok(compile(&loaded.policy, &mut Identities::default())?)
 }
