@@ -11,6 +11,8 @@ mod single;
 mod swap;
 mod throughput;
 
+use std::time::Instant;
+
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -47,6 +49,7 @@ impl Name {
 
     /// Measures it.
     pub(crate) fn run(self, plan: &Plan, report: &mut Report) -> Result<()> {
+        let begun = Instant::now();
         match self {
             Self::Packet => packet::run(plan, report),
             Self::Flows => flows::run(plan, report),
@@ -57,6 +60,8 @@ impl Name {
             Self::Memory => memory::run(plan, report),
             Self::Throughput => throughput::run(plan, report),
             Self::Latency => latency::run(plan, report),
-        }
+        }?;
+        println!("{self:?} took {:.1} s", begun.elapsed().as_secs_f64());
+        Ok(())
     }
 }

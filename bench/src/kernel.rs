@@ -35,6 +35,8 @@ pub(crate) struct Kernel {
     pub(crate) datapath: Datapath,
     trace: Trace,
     measured: ProgramArray<MapData>,
+    /// What `bench_vary4_linear` calls.
+    pub(crate) linear: ProgramArray<MapData>,
     /// What the trace holds: the peers, and the sum of their frame's header.
     written: Option<(Peers, u16)>,
     /// Whose turn it is among them.
@@ -56,9 +58,12 @@ impl Kernel {
         datapath.set_links(&[(DEVICE, Link { group: 0, ..Link::default() })])?;
         datapath.set_routes(&[("0.0.0.0/0".parse()?, 1), ("::/0".parse()?, 1)])?;
         let trace = Trace::new(datapath.object())?;
-        let measured = datapath.object().take_map("MEASURED").context("no MEASURED")?;
-        let measured = ProgramArray::try_from(measured)?;
-        Ok(Self { datapath, trace, measured, written: None, next: 0 })
+        let mut programs = |name| -> Result<_> {
+            let map = datapath.object().take_map(name);
+            Ok(ProgramArray::try_from(map.with_context(|| format!("no {name}"))?)?)
+        };
+        let (measured, linear) = (programs("MEASURED")?, programs("MEASURED_LINEAR")?);
+        Ok(Self { datapath, trace, measured, linear, written: None, next: 0 })
     }
 
     /// One of each of [`ENGINES`]. The verifier takes seconds for each, so they are loaded side by side.

@@ -29,6 +29,8 @@ use crate::{
 const KERNEL: &str = "kernel memory";
 /// Flow tables of the default size.
 const FLOWS: &[&str] = &["FLOWS_V4", "PLACES_V4", "FREE_V4"];
+/// Prefixes from which on the memory that all of the kernel grew by is theirs.
+const SEEN_MIN: usize = 10_000;
 /// `BPF_F_NO_PREALLOC`, which tries insist on.
 const NO_PREALLOC: u32 = 1;
 
@@ -38,13 +40,13 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         if plan.quick { &[10, 1_000_000] } else { &[10, 1_000, 10_000, 100_000, 1_000_000] };
     for count in counts {
         if plan.wants(*count) {
-            size(*count, report)?;
+            size(plan, *count, report)?;
         }
     }
     Ok(())
 }
 
-fn size(count: usize, report: &mut Report) -> Result<()> {
+fn size(plan: &Plan, count: usize, report: &mut Report) -> Result<()> {
     let prefixes = prefixes::v4(count);
     let directory = tempfile::tempdir()?;
     let path = |name: &str| directory.path().join(name);
@@ -59,6 +61,16 @@ fn size(count: usize, report: &mut Report) -> Result<()> {
     add("nsp", "kernel memory, altogether", "KiB", tables as f64 / 1024.0);
     add("nsp", "all maps", "MiB", all as f64 / 1_048_576.0);
     add("nsp", "a conversation", "bytes", flow);
+    if plan.quick {
+        report.note("What the peers' sets take of memory is left out of a quick run.");
+    }
+    // Few prefixes are lost in what else happens on the machine.
+    if plan.quick || count < SEEN_MIN {
+        return Ok(());
+    }
+    let mut add = |subject, metric, unit, value: f64| {
+        report.add(Row::of("memory", subject, count, "v4", metric, unit, &Samples::one(value)));
+    };
     let trie = grown(|| trie(&compiled))?;
     add("nsp-lpm-trie", KERNEL, "bytes/prefix", 2.0 * each(trie));
 
