@@ -95,7 +95,7 @@ impl Set {
         let mixes = [
             peers::within(prefixes, &mut random),
             peers::outside(prefixes, family, &mut random),
-            peers::zipf(prefixes, &mut random),
+            if plan.quick { Peers::default() } else { peers::zipf(prefixes, &mut random) },
         ];
         for kernel in &mut *kernels {
             kernel.put_in_force(policy)?;
@@ -136,17 +136,22 @@ impl Set {
         let mut items = vec![
             item("noop", 0, "bench_noop", HIT, false),
             item("parse", 0, "bench_parse", HIT, false),
+            item("lookup", 0, lookup, HIT, false),
+            item("lookup", 1, lookup, HIT, false),
+            item("denied_hit", 0, "nsp_xdp", HIT, false),
         ];
-        for (mix, denied) in [(HIT, "denied_hit"), (ZIPF, "denied_hit"), (MISS, "denied_miss")] {
-            if plan.quick && mix == ZIPF {
-                continue;
-            }
+        if plan.quick {
+            items.push(item("denied_miss", 0, "nsp_xdp", MISS, false));
+        } else {
+            items.push(item("denied_hit", 1, "nsp_xdp", HIT, false));
             for kernel in 0..ENGINES.len() {
-                items.push(item("lookup", kernel, lookup, mix, false));
-                if mix == HIT && !plan.quick {
-                    items.push(item("lookup", kernel, lookup, mix, true));
+                items.push(item("lookup", kernel, lookup, HIT, true));
+            }
+            for (mix, denied) in [(ZIPF, "denied_hit"), (MISS, "denied_miss")] {
+                for kernel in 0..ENGINES.len() {
+                    items.push(item("lookup", kernel, lookup, mix, false));
+                    items.push(item(denied, kernel, "nsp_xdp", mix, false));
                 }
-                items.push(item(denied, kernel, "nsp_xdp", mix, false));
             }
         }
         items
