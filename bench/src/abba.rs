@@ -52,18 +52,27 @@ fn median(numbers: &mut [f64]) -> f64 {
     }
 }
 
-/// Runs so many pairs and measures `N` things of each run. `lay` makes what a run needs, with or without, and
-/// is asked only where that changes; what was there before is gone by then.
+/// How many pairs there are, and how many runs of an arm follow each other: where to lay an arm takes longer
+/// than to run in it, several are done at once (A A B B B B A A), and the first with is the first without's
+/// pair.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    pub(crate) pairs: usize,
+    pub(crate) block: usize,
+}
+
+/// Runs in this order and measures `N` things of each run. `lay` makes what a run needs, with or without,
+/// and is asked only where that changes; what was there before is gone by then.
 pub(crate) fn alternate<A, const N: usize>(
     into: &mut [Pairs; N],
-    pairs: usize,
+    Order { pairs, block }: Order,
     mut lay: impl FnMut(bool) -> Result<A>,
     mut run: impl FnMut(&A) -> Result<[f64; N]>,
 ) -> Result<()> {
     let mut laid: Option<(bool, A)> = None;
-    for pair in 0..pairs {
-        let mut measured = [[0.0; N]; 2];
-        for is_with in if pair % 2 == 0 { [false, true] } else { [true, false] } {
+    for turn in 0..pairs / block {
+        let mut measured = [Vec::new(), Vec::new()];
+        for is_with in if turn % 2 == 0 { [false, true] } else { [true, false] } {
             let arm = match laid.take() {
                 Some((of, arm)) if of == is_with => arm,
                 before => {
@@ -71,12 +80,16 @@ pub(crate) fn alternate<A, const N: usize>(
                     lay(is_with)?
                 }
             };
-            measured[usize::from(is_with)] = run(&arm)?;
+            for _ in 0..block {
+                measured[usize::from(is_with)].push(run(&arm)?);
+            }
             laid = Some((is_with, arm));
         }
         let [without, with] = measured;
-        for (pairs, (with, without)) in into.iter_mut().zip(with.into_iter().zip(without)) {
-            pairs.push(with, without);
+        for (with, without) in with.into_iter().zip(without) {
+            for (pairs, (with, without)) in into.iter_mut().zip(with.into_iter().zip(without)) {
+                pairs.push(with, without);
+            }
         }
     }
     Ok(())
@@ -95,7 +108,7 @@ mod tests {
             laid += 1;
             Ok(if is_with { 'B' } else { 'A' })
         };
-        alternate(&mut measured, 4, lay, |arm| {
+        alternate(&mut measured, Order { pairs: 4, block: 1 }, lay, |arm| {
             order.push(*arm);
             Ok([if *arm == 'B' { 3.0 } else { 4.0 }])
         })
@@ -104,6 +117,27 @@ mod tests {
         let [pairs] = measured;
         assert_eq!((pairs.with.len(), pairs.without.median()), (4, 4.0));
         assert_eq!((pairs.ratio(), pairs.bounds()), (0.75, (0.75, 0.75)));
+    }
+
+    #[test]
+    fn runs_of_a_block_are_paired_in_their_order() {
+        let mut order = String::new();
+        let mut measured = [Pairs::default()];
+        let mut runs = 0.0;
+        alternate(
+            &mut measured,
+            Order { pairs: 4, block: 2 },
+            |is_with| Ok(is_with),
+            |is_with| {
+                order.push(if *is_with { 'B' } else { 'A' });
+                runs += 1.0;
+                Ok([runs])
+            },
+        )
+        .unwrap();
+        assert_eq!(order, "AABBBBAA");
+        let [pairs] = measured;
+        assert_eq!(pairs.ratios, [3.0 / 1.0, 4.0 / 2.0, 5.0 / 7.0, 6.0 / 8.0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     Plan,
-    abba::{self, Pairs},
+    abba::{self, Order, Pairs},
     arm::{self, Arm, Cost},
     filter::{Filter, PREFIXES, Seen},
     priority,
@@ -23,9 +23,14 @@ pub(crate) struct Case {
     /// What is measured of each.
     pub(crate) metrics: [[&'static str; 2]; 2],
     pub(crate) units: [&'static str; 2],
-    /// How many pairs of runs.
-    pub(crate) pairs: fn(&Plan, Filter) -> usize,
+    /// How many kinds a quick run has.
+    pub(crate) quick_kinds: usize,
+    /// How many pairs of runs, but [`QUICK`] in a quick run.
+    pub(crate) pairs: fn(Filter) -> usize,
 }
+
+/// Pairs of a quick run.
+const QUICK: Order = Order { pairs: PAIRS_MIN, block: 5 };
 
 /// What came of one filter.
 #[derive(Default)]
@@ -44,21 +49,30 @@ impl Case {
         run: impl Fn(&Arm, &str, usize) -> Result<[f64; 2]>,
     ) -> Result<()> {
         priority::raise()?;
-        for (family, filters) in [("v4", &Filter::ALL[..]), ("v6", &[Filter::Nsp])] {
-            if plan.quick && family == "v6" {
-                continue;
-            }
+        let nsp: &[Filter] = &[Filter::Nsp];
+        let families = if plan.quick {
+            report.note(
+                "Streams and questions of a quick run: IPv4, nsp at TC and no filter, the stream in only.",
+            );
+            vec![("v4", nsp)]
+        } else {
+            vec![("v4", &Filter::ALL[..]), ("v6", nsp)]
+        };
+        let kinds = if plan.quick { self.quick_kinds } else { self.kinds.len() };
+        for (family, filters) in families {
             let mut without: [Samples; 4] = Default::default();
             for filter in filters {
-                let pairs = (self.pairs)(plan, *filter);
-                let compared = Compared::of(*filter, pairs, |arm, kind| run(arm, family, kind))?;
+                let full = Order { pairs: (self.pairs)(*filter), block: 1 };
+                let order = if plan.quick { QUICK } else { full };
+                let run = |arm: &Arm, kind| run(arm, family, kind);
+                let compared = Compared::of(*filter, order, kinds, run)?;
                 for (all, pairs) in without.iter_mut().zip(&compared.pairs) {
                     all.append(&pairs.without);
                 }
-                compared.report(Rows { case: self, subject: filter.name(), family }, report);
+                compared.report(Rows { case: self, subject: filter.name(), family }, kinds, report);
             }
             let rows = Rows { case: self, subject: "none", family };
-            for (of, samples) in without.iter().enumerate() {
+            for (of, samples) in without.iter().enumerate().take(2 * kinds) {
                 report.add(rows.row(rows.metric(of), rows.unit(of), samples));
             }
         }
@@ -69,15 +83,16 @@ impl Case {
 impl Compared {
     fn of(
         filter: Filter,
-        pairs: usize,
+        order: Order,
+        kinds: usize,
         run: impl Fn(&Arm, usize) -> Result<[f64; 2]>,
     ) -> Result<Self> {
         let mut compared = Self::default();
         let Self { pairs: measured, seen, costs } = &mut compared;
         let lay = |is_with: bool| Arm::lay(is_with.then_some(filter));
-        abba::alternate(measured, pairs, lay, |arm| {
+        abba::alternate(measured, order, lay, |arm| {
             let mut all = [0.0; 4];
-            for kind in 0..2 {
+            for kind in 0..kinds {
                 let (two, saw) = arm.watched(|| run(arm, kind))?;
                 all[2 * kind..][..2].copy_from_slice(&two);
                 if let Some(saw) = saw {
@@ -92,9 +107,9 @@ impl Compared {
         Ok(compared)
     }
 
-    fn report(&self, rows: Rows<'_>, report: &mut Report) {
+    fn report(&self, rows: Rows<'_>, kinds: usize, report: &mut Report) {
         let Self { pairs, seen, costs } = self;
-        for (of, pairs) in pairs.iter().enumerate() {
+        for (of, pairs) in pairs.iter().enumerate().take(2 * kinds) {
             rows.pairs(of, pairs, report);
         }
         for ((kind, seen), costs) in rows.case.kinds.iter().zip(seen).zip(costs) {

@@ -1,87 +1,105 @@
-//! The kernel programs of one subject, with a policy in force.
+//! The kernel programs of one subject.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, thread};
 
 use anyhow::{Context as _, Result};
-use aya::{maps::ProgramArray, programs::Program};
-use ipnet::IpNet;
+use aya::{
+    maps::{MapData, PerCpuArray, PerCpuValues, ProgramArray},
+    programs::Program,
+    util::nr_cpus,
+};
 use nsp_agent::{
-    compile::{compile, identities::Identities},
+    compile::{Compiled, Sizes},
     datapath::{Capacities, Datapath, Engine, FlowRoom},
-    policy,
 };
 use nsp_common::{bench::State, link::Link};
 
-use crate::trace::{Peers, Trace, base_sum};
+use crate::{
+    peers::Peers,
+    trace::{Trace, base_sum},
+};
 
-/// The port that the rules of the policy are for.
-pub(crate) const OPEN: u16 = 443;
+/// What maps addresses to classes, by the name of the subject.
+pub(crate) const ENGINES: [(&str, Engine); 2] =
+    [("nsp", Engine::RangeTable), ("nsp-lpm-trie", Engine::LpmTrie)];
+
+/// What XDP programs answer.
+pub(crate) const XDP_DROP: u32 = 1;
+pub(crate) const XDP_PASS: u32 = 2;
 
 /// The device that frames seem to come by: loopback is number one in every namespace.
 const DEVICE: u32 = 1;
-
-/// A policy that admits these prefixes to [`OPEN`], dealt to so many rules in turn, and nothing else.
-pub(crate) fn policy_text(directory: &Path, prefixes: &[IpNet], rules: usize) -> Result<String> {
-    let rules = rules.min(prefixes.len());
-    let mut files = String::from("[sources.prefix_files]\n");
-    let mut text = String::from("[perimeter]\nname = \"bench\"\n");
-    for rule in 0..rules {
-        let mut lines = String::new();
-        for prefix in prefixes.iter().skip(rule).step_by(rules) {
-            writeln!(lines, "{prefix}")?;
-        }
-        let name = format!("set{rule}.txt");
-        fs::write(directory.join(&name), lines)?;
-        writeln!(files, "set{rule} = \"{name}\"")?;
-        writeln!(
-            text,
-            "[profile.p.inbound.rule{rule}]\nservice_tags = [\"file:set{rule}\"]\nports = [\"{OPEN}/tcp\", \"{OPEN}/udp\"]"
-        )?;
-    }
-    text.push_str("[resource.host]\nhost = true\nprofile = \"p\"\naccess_mode = \"enforced\"\n");
-    Ok(text + &files)
-}
 
 /// The programs of one subject.
 pub(crate) struct Kernel {
     pub(crate) datapath: Datapath,
     trace: Trace,
-    measured: ProgramArray<aya::maps::MapData>,
+    measured: ProgramArray<MapData>,
+    /// What `bench_vary4_linear` calls.
+    pub(crate) linear: ProgramArray<MapData>,
+    /// What the trace holds: the peers, and the sum of their frame's header.
+    written: Option<(Peers, u16)>,
+    /// Whose turn it is among them.
+    next: u64,
 }
 
 impl Kernel {
-    /// Loads them with room for the policy in this file, and puts it in force.
+    /// Loads them with room for each of these policies, and for so many conversations.
     pub(crate) fn load(
         object: &Path,
-        policy_file: &Path,
         engine: Engine,
         flows: u32,
+        policies: &[&Compiled],
     ) -> Result<Self> {
         let object = fs::read(object).with_context(|| object.display().to_string())?;
-        let loaded = policy::load(policy_file).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-        let mut identities = Identities::default();
-        let compiled = compile(&loaded.policy, &mut identities)?;
-        let capacities = Capacities {
-            engine,
-            flows: FlowRoom::of(flows),
-            ..Capacities::for_sizes(&compiled.sizes)
-        };
+        let flows = FlowRoom::of(flows);
+        let capacities = Capacities { engine, flows, ..Capacities::for_sizes(&largest(policies)) };
         let mut datapath = Datapath::load_object(&object, capacities)?;
         datapath.set_links(&[(DEVICE, Link { group: 0, ..Link::default() })])?;
         datapath.set_routes(&[("0.0.0.0/0".parse()?, 1), ("::/0".parse()?, 1)])?;
-        datapath.publish(&compiled, &[], &BTreeMap::new())?;
         let trace = Trace::new(datapath.object())?;
-        let measured = datapath.object().take_map("MEASURED").context("no MEASURED")?;
-        let measured = ProgramArray::try_from(measured)?;
-        Ok(Self { datapath, trace, measured })
+        let mut programs = |name| -> Result<_> {
+            let map = datapath.object().take_map(name);
+            Ok(ProgramArray::try_from(map.with_context(|| format!("no {name}"))?)?)
+        };
+        let (measured, linear) = (programs("MEASURED")?, programs("MEASURED_LINEAR")?);
+        Ok(Self { datapath, trace, measured, linear, written: None, next: 0 })
+    }
+
+    /// One of each of [`ENGINES`]. The verifier takes seconds for each, so they are loaded side by side.
+    pub(crate) fn load_engines(
+        object: &Path,
+        flows: u32,
+        policies: &[&Compiled],
+    ) -> Result<Vec<Self>> {
+        thread::scope(|scope| {
+            let load =
+                |(_, engine)| scope.spawn(move || Self::load(object, engine, flows, policies));
+            let loading = ENGINES.map(load);
+            loading.into_iter().map(|it| it.join().expect("loading does not panic")).collect()
+        })
+    }
+
+    /// Puts a policy in force.
+    pub(crate) fn put_in_force(&mut self, policy: &Compiled) -> Result<()> {
+        self.datapath.publish(policy, &[], &BTreeMap::new())?;
+        Ok(())
     }
 
     /// Frames come from these peers from now on.
     pub(crate) fn come_from(&mut self, peers: &Peers, frame: &[u8]) {
-        self.trace.write(peers, base_sum(frame));
+        let sum = base_sum(frame);
+        let is_there = |(it, of): &(Peers, u16)| Arc::ptr_eq(it, peers) && *of == sum;
+        if !self.written.as_ref().is_some_and(is_there) {
+            self.trace.write(peers, sum);
+            self.written = Some((Arc::clone(peers), sum));
+            self.next = 0;
+        }
     }
 
-    /// This program is measured from now on; whether a run waits for the one before.
+    /// This program is measured from now on; whether a run waits for the one before. Peers go on taking
+    /// turns where they were: a run that began with the first ones again would find their entries in the
+    /// caches.
     pub(crate) fn measure(&mut self, program: &str, is_dependent: bool) -> Result<()> {
         let object = self.datapath.object();
         let Some(Program::Xdp(xdp)) = object.program(program) else {
@@ -90,10 +108,11 @@ impl Kernel {
         let fd = xdp.fd()?.try_clone()?;
         self.measured.set(0, &fd, 0)?;
         let map = object.map_mut("STATE").context("no STATE")?;
-        let mut states = aya::maps::PerCpuArray::<_, State>::try_from(map)?;
-        let state = State { is_dependent: u64::from(is_dependent), ..State::default() };
-        let count = aya::util::nr_cpus().map_err(|(_, error)| error)?;
-        states.set(0, aya::maps::PerCpuValues::try_from(vec![state; count])?, 0)?;
+        let mut states = PerCpuArray::<_, State>::try_from(map)?;
+        let is_dependent = u64::from(is_dependent);
+        let state = State { next: self.next, is_dependent, ..State::default() };
+        let count = nr_cpus().map_err(|(_, error)| error)?;
+        states.set(0, PerCpuValues::try_from(vec![state; count])?, 0)?;
         Ok(())
     }
 
@@ -107,11 +126,42 @@ impl Kernel {
     pub(crate) fn run(&mut self, frame: &[u8], repeat: u32) -> Result<f64> {
         let entry = if frame[12..14] == [0x08, 0] { "bench_vary4" } else { "bench_vary6" };
         let took = self.datapath.run_repeatedly(entry, frame, DEVICE, repeat)?;
+        self.went(repeat);
         Ok(took.as_nanos() as f64)
     }
 
+    /// So many peers had their turn.
+    pub(crate) fn went(&mut self, frames: u32) {
+        self.next += u64::from(frames);
+    }
+
+    /// Runs any program over a frame as it is, once; ns, with what it takes to read the clock.
+    pub(crate) fn run_once(&self, program: &str, frame: &[u8]) -> Result<f64> {
+        Ok(self.datapath.run_repeatedly(program, frame, DEVICE, 1)?.as_nanos() as f64)
+    }
+
     /// What the program answers to a frame of one peer.
-    pub(crate) fn verdict(&mut self, program: &str, frame: &[u8]) -> Result<u32> {
+    pub(crate) fn verdict(&self, program: &str, frame: &[u8]) -> Result<u32> {
         Ok(self.datapath.run(program, frame, DEVICE)?)
     }
+
+    /// What the last run of a program of [`State::found`] has found, whichever the processor.
+    pub(crate) fn found(&mut self) -> Result<u64> {
+        let map = self.datapath.object().map_mut("STATE").context("no STATE")?;
+        let states = PerCpuArray::<_, State>::try_from(map)?;
+        Ok(states.get(&0, 0)?.iter().map(|state| state.found).max().unwrap_or(0))
+    }
+}
+
+/// The room that each of some policies finds enough.
+fn largest(policies: &[&Compiled]) -> Sizes {
+    policies.iter().fold(Sizes::default(), |most, policy| Sizes {
+        pages: most.pages.max(policy.sizes.pages),
+        classes: most.classes.max(policy.sizes.classes),
+        cells: most.cells.max(policy.sizes.cells),
+        rows: most.rows.max(policy.sizes.rows),
+        rules: most.rules.max(policy.sizes.rules),
+        selectors: most.selectors.max(policy.sizes.selectors),
+        ..most
+    })
 }

@@ -29,6 +29,7 @@ pub(crate) fn run(
         .iter()
         .flat_map(|word| word.to_ne_bytes())
         .collect();
+    kernel.went(frames);
     pinned(namespace, || {
         let Some(Program::Xdp(program)) = kernel.datapath.object().program(entry) else {
             bail!("the object has no XDP program {entry}")

@@ -9,15 +9,20 @@ mod arm;
 mod cable;
 mod case;
 mod compared;
+mod crowd;
 mod filter;
+mod frame;
 mod kernel;
 mod live;
 mod peer;
+mod peers;
+mod policy;
 mod prefixes;
 mod priority;
 mod report;
 mod sample;
 mod trace;
+mod turns;
 
 use std::path::PathBuf;
 
@@ -54,6 +59,13 @@ struct Plan {
     quick: bool,
     sizes: Vec<usize>,
     object: PathBuf,
+}
+
+impl Plan {
+    /// Whether rows of this size were asked for.
+    fn wants(&self, size: usize) -> bool {
+        self.sizes.is_empty() || self.sizes.contains(&size)
+    }
 }
 
 fn main() -> Result<()> {

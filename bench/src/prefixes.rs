@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use nsp_tests::prefix_lists;
 
 /// Numbers that look random, the same in every run (splitmix64, Steele et al. 2014).
 #[derive(Clone, Debug)]
@@ -74,6 +75,27 @@ pub(crate) fn v6(count: usize) -> Vec<IpNet> {
         let address = u128::from(high) << 64 | u128::from(random.next());
         Some(net(IpAddr::V6(Ipv6Addr::from_bits(address)), length(&V6_LENGTHS, &mut random)))
     })
+}
+
+/// Dealt to so many lists in turn, or to as many as there are prefixes.
+pub(crate) fn dealt(prefixes: &[IpNet], lists: usize) -> Vec<Vec<IpNet>> {
+    let lists = lists.min(prefixes.len());
+    (0..lists).map(|list| prefixes.iter().skip(list).step_by(lists).copied().collect()).collect()
+}
+
+/// Those of a real routing table, dealt to so many lists by the number of the network that announces them;
+/// none where there is no such table.
+pub(crate) fn real(family: &str, lists: usize) -> Option<Vec<Vec<IpNet>>> {
+    let is_wanted = |prefix: &IpNet| {
+        matches!(prefix, IpNet::V4(_)) == (family == "v4") && is_public(prefix.network())
+    };
+    let mut dealt = vec![Vec::new(); lists];
+    for (prefix, origin) in prefix_lists::shared_table()? {
+        if is_wanted(&prefix) {
+            dealt[origin as usize % lists].push(prefix);
+        }
+    }
+    Some(dealt)
 }
 
 fn length(lengths: &[(u64, u8)], random: &mut Random) -> u8 {

@@ -5,8 +5,9 @@ mod html;
 mod machine;
 mod plot;
 mod target;
+mod targets;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -63,11 +64,13 @@ pub(crate) struct Report {
     notes: Vec<String>,
     machine: Machine,
     quick: bool,
+    begun: Instant,
 }
 
 impl Report {
     pub(crate) fn new(quick: bool) -> Self {
-        Self { rows: Vec::new(), notes: Vec::new(), machine: Machine::read(), quick }
+        let (rows, notes) = (Vec::new(), Vec::new());
+        Self { rows, notes, machine: Machine::read(), quick, begun: Instant::now() }
     }
 
     /// Takes a row, and shows it.
@@ -110,8 +113,8 @@ impl Report {
             println!("  {comparison}");
         }
         println!("\ntargets");
-        for target in target::TARGETS {
-            println!("  {}", target.judged(&self.rows));
+        for judged in target::judged(&self.rows) {
+            println!("  {judged}");
         }
         println!("\nwhere nsp loses");
         let lost: Vec<_> = comparisons.iter().flat_map(compare::Comparison::lost).collect();
@@ -123,5 +126,6 @@ impl Report {
         }
         println!("\n{}", self.machine.summary());
         println!("{}", machine::NOT_CLAIMED);
+        println!("took {:.0} s", self.begun.elapsed().as_secs_f64());
     }
 }

@@ -11,62 +11,7 @@ use aya::maps::Map;
 use nsp_common::bench::{PeerV4, PeerV6, TRACE_PEERS};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use crate::prefixes::Random;
-
-/// Peers in the order they come; as many as the trace has.
-pub(crate) type Peers = Vec<(IpAddr, u16)>;
-
-/// A peer of each prefix of a set, in random order: an address within, any of its.
-pub(crate) fn within(prefixes: &[ipnet::IpNet], random: &mut Random) -> Peers {
-    (0..TRACE_PEERS)
-        .map(|_| {
-            let prefix = prefixes[random.below(prefixes.len() as u64) as usize];
-            (inside(prefix, random), port(random))
-        })
-        .collect()
-}
-
-/// As [`within`], but a few prefixes have most of the traffic (Zipf with exponent 1.1).
-pub(crate) fn zipf(prefixes: &[ipnet::IpNet], random: &mut Random) -> Peers {
-    let weights = (1..=prefixes.len()).map(|rank| (rank as f64).powf(-1.1));
-    let sums: Vec<f64> = weights
-        .scan(0.0, |sum, weight| {
-            *sum += weight;
-            Some(*sum)
-        })
-        .collect();
-    let all = sums.last().copied().unwrap_or(0.0);
-    (0..TRACE_PEERS)
-        .map(|_| {
-            let at = random.next() as f64 / u64::MAX as f64 * all;
-            let rank = sums.partition_point(|sum| *sum < at).min(prefixes.len() - 1);
-            // Ranks in no order of address.
-            let prefix = prefixes[rank.wrapping_mul(0x9e37_79b1) % prefixes.len()];
-            (inside(prefix, random), port(random))
-        })
-        .collect()
-}
-
-/// An address within a prefix.
-pub(crate) fn inside(prefix: ipnet::IpNet, random: &mut Random) -> IpAddr {
-    match prefix {
-        ipnet::IpNet::V4(net) => {
-            let hosts = net.broadcast().to_bits() - net.network().to_bits();
-            std::net::Ipv4Addr::from_bits(net.network().to_bits() | random.next() as u32 & hosts)
-                .into()
-        }
-        ipnet::IpNet::V6(net) => {
-            let hosts = net.broadcast().to_bits() - net.network().to_bits();
-            let any = u128::from(random.next()) << 64 | u128::from(random.next());
-            std::net::Ipv6Addr::from_bits(net.network().to_bits() | any & hosts).into()
-        }
-    }
-}
-
-/// A port that clients have.
-pub(crate) fn port(random: &mut Random) -> u16 {
-    1024 + random.below(64_000) as u16
-}
+use crate::peers::Peer;
 
 /// Sum of an IPv4 header whose source and checksum are zeros (RFC 1071).
 pub(crate) fn base_sum(frame: &[u8]) -> u16 {
@@ -95,7 +40,7 @@ impl Trace {
     }
 
     /// Writes the peers, of one family, again and again until the trace is full.
-    pub(crate) fn write(&mut self, peers: &[(IpAddr, u16)], base_sum: u16) {
+    pub(crate) fn write(&mut self, peers: &[Peer], base_sum: u16) {
         for at in 0..TRACE_PEERS as usize {
             match peers[at % peers.len()] {
                 (IpAddr::V4(v4), port) => {

@@ -122,9 +122,17 @@ pub fn policy(files: usize) -> String {
 /// # Panics
 /// When the file is damaged.
 pub fn real_table() -> Vec<(IpNet, u32)> {
-    let Some(path) = shared_file("bgp_prefix_to_asn_2015-11.dat.gz") else { return sample() };
+    shared_table().unwrap_or_else(sample)
+}
+
+/// The table of the shared data, if that is there.
+///
+/// # Panics
+/// When the file is damaged.
+pub fn shared_table() -> Option<Vec<(IpNet, u32)>> {
+    let path = shared_file("bgp_prefix_to_asn_2015-11.dat.gz")?;
     let output = Command::new("gzip").arg("-dc").arg(path).output().expect("gzip runs");
-    table(&String::from_utf8(output.stdout).expect("a table is ASCII"))
+    Some(table(&String::from_utf8(output.stdout).expect("a table is ASCII")))
 }
 
 /// A table of a few prefixes.

@@ -12,30 +12,35 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ipnet::IpNet;
-use nsp_agent::datapath::{Engine, Events};
+use nsp_agent::{
+    compile::Compiled,
+    datapath::{Engine, Events},
+};
 use nsp_common::link::Link;
-use nsp_tests::packet::{Family, Packet, Party::Server, eth, udp};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
-use super::packet::{CLOSED, outside};
+use super::packet::CLOSED;
 use crate::{
-    Plan,
-    kernel::{Kernel, OPEN, policy_text},
+    Plan, frame,
+    kernel::Kernel,
     live,
     peer::{Site, Sites, ipset, nft, nft::Hook, xdp_filter, xdp_filter::XdpFilter},
+    peers::{self, Peers},
+    policy::{self, OPEN},
     prefixes::{self, Covered, Random},
     report::{Report, Row},
     sample::Samples,
-    trace::{self, Peers},
 };
 
 /// Sources that are asked for before anything is timed: half of them in the set.
 const ASKED: usize = 4096;
-/// Datagrams that a socket's buffer surely holds, with a page for each.
-const AT_ONCE: usize = 32;
+/// What a socket's buffer must hold for that: each datagram counts with the page that it lies in, or two.
+const BUFFER_BYTES: usize = ASKED * 8192;
 /// How long a run is to take, which is how long the agent waits before it takes out records in a flood
-/// (nsp-agent/src/daemon.rs, `DRAIN_DELAY`). Quick runs are half as long, so that records are taken out twice
-/// as often.
+/// (nsp-agent/src/daemon.rs, `DRAIN_DELAY`).
 const RUN_NS: f64 = 200e6;
+/// Quick runs of others, who keep none.
+const QUICK_RUN_NS: f64 = 80e6;
 
 /// Who drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +64,17 @@ impl Subject {
         Self::Drop,
         Self::None,
     ];
+
+    /// Those of a set. What holds no more than its ten thousand is measured once.
+    fn of(plan: &Plan, is_first: bool) -> Vec<Self> {
+        let is_wanted = |it: &Self| match it {
+            Self::NftPrerouting => !plan.quick,
+            Self::Ipset => !plan.quick || is_first,
+            Self::XdpFilter => is_first,
+            _ => true,
+        };
+        Self::ALL.into_iter().filter(is_wanted).collect()
+    }
 
     const fn name(self) -> &'static str {
         match self {
@@ -108,14 +124,54 @@ impl Mix {
     }
 }
 
+const SIZES: [usize; 2] = [100_000, 1_000_000];
+
 /// Measures it.
 pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
-    for count in [100_000, 1_000_000] {
-        if plan.sizes.is_empty() || plan.sizes.contains(&count) {
-            size(plan, count, report)?;
-        }
+    let sets = SIZES.into_iter().filter(|count| plan.wants(*count));
+    let sets = sets.map(Set::of).collect::<Result<Vec<_>>>()?;
+    if sets.is_empty() {
+        return Ok(());
+    }
+    let policies: Vec<_> = sets.iter().map(|set| &set.policy).collect();
+    let mut kernel = Kernel::load(&plan.object, Engine::RangeTable, 1 << 16, &policies)?;
+    let mut events = kernel.datapath.take_events().context("the events are taken")?;
+    for (at, set) in sets.iter().enumerate() {
+        let subjects = Subject::of(plan, at == 0);
+        let mut stage = Stage::set_up(&mut kernel, &mut events, &subjects, set)?;
+        stage.measure(plan, report)?;
+    }
+    report.note(
+        "In a flood nft and ipset find the prefixes joined already, and ask for the port first, so that frames \
+         to a closed port never cost them a look-up. nsp keeps records of its sources; they only drop.",
+    );
+    if plan.quick {
+        report.note("Peers of a quick flood are the cheaper of nft's hooks, and ipset at 100,000.");
     }
     Ok(())
+}
+
+/// Prefixes, the policy that admits them, and who the frames come from.
+struct Set {
+    prefixes: Vec<IpNet>,
+    policy: Compiled,
+    covered: Covered,
+    inside: Peers,
+    outside: Peers,
+}
+
+impl Set {
+    fn of(count: usize) -> Result<Self> {
+        let prefixes = prefixes::v4(count);
+        let mut random = Random(count as u64);
+        Ok(Self {
+            policy: policy::of_lists(&[&prefixes])?,
+            covered: Covered::of(&prefixes),
+            inside: peers::within(&prefixes, &mut random),
+            outside: peers::outside(&prefixes, "v4", &mut random),
+            prefixes,
+        })
+    }
 }
 
 /// One row to be.
@@ -126,96 +182,33 @@ struct Item {
     samples: Samples,
 }
 
-fn size(plan: &Plan, count: usize, report: &mut Report) -> Result<()> {
-    let prefixes = prefixes::v4(count);
-    let mut random = Random(count as u64);
-    let sources = Sources {
-        covered: Covered::of(&prefixes),
-        inside: trace::within(&prefixes, &mut random),
-        outside: outside(&prefixes, "v4", &mut random),
-    };
-    let mut stage = Stage::set_up(plan, &prefixes, &sources)?;
-    for subject in stage.subjects() {
-        stage.check(subject, &sources).with_context(|| subject.name())?;
-    }
-    report.note(match stage.is_there(Subject::XdpFilter) {
-        true => {
-            "xdp-filter knows exact addresses only, 10,000 at most, and no port beside an address: its row is \
-             a flood from addresses that are not among its 10,000."
-        }
-        false => "xdp-filter is not installed, and its row is not there.",
-    });
-    report.note(
-        "nft and ipset are asked for the port first, so that frames to a closed port never cost them a \
-         look-up; nsp keeps a record of every source, they only drop.",
-    );
-    let mut items = Vec::new();
-    for mix in [Mix::Miss, Mix::Hit] {
-        for subject in stage.subjects().into_iter().filter(|it| mix.is_for(*it)) {
-            items.push(Item { subject, mix, frames: 20_000, samples: Samples::default() });
-        }
-    }
-    let (rounds, run_ns) = if plan.quick { (7, RUN_NS / 2.0) } else { (21, RUN_NS) };
-    for round in 0..=rounds {
-        let mut turn: Vec<_> = items.iter_mut().collect();
-        if round % 2 == 1 {
-            turn.reverse();
-        }
-        for item in turn {
-            let ns = stage.run(item, &sources)?;
-            // The first round warms up, and says how many frames a run takes.
-            match round {
-                0 => item.frames = (run_ns / ns) as u32,
-                _ => item.samples.push(ns),
-            }
-        }
-    }
-    for Item { subject, mix, samples, .. } in items {
-        let held = if subject == Subject::XdpFilter { xdp_filter::ADDRESSES_MAX } else { count };
-        report.add(Row::of(
-            "flood",
-            subject.name(),
-            held,
-            "v4",
-            mix.metric(),
-            "ns/packet",
-            &samples,
-        ));
-    }
-    Ok(())
-}
-
-/// Who the frames come from.
-struct Sources {
-    covered: Covered,
-    inside: Peers,
-    outside: Peers,
-}
-
 /// All subjects, each with the same prefixes in force.
-struct Stage {
-    kernel: Kernel,
-    events: Events,
+struct Stage<'a> {
+    kernel: &'a mut Kernel,
+    events: &'a mut Events,
+    set: &'a Set,
     _filter: Option<XdpFilter>,
     sites: Vec<(Subject, Site)>,
     /// Takes the namespaces with it.
     _sites: Sites,
 }
 
-impl Stage {
-    fn set_up(plan: &Plan, prefixes: &[IpNet], sources: &Sources) -> Result<Self> {
+impl<'a> Stage<'a> {
+    fn set_up(
+        kernel: &'a mut Kernel,
+        events: &'a mut Events,
+        subjects: &[Subject],
+        set: &'a Set,
+    ) -> Result<Self> {
+        kernel.put_in_force(&set.policy)?;
         let directory = tempfile::tempdir()?;
         let path = |name: &str| directory.path().join(name);
-        fs::write(path("policy.toml"), policy_text(directory.path(), prefixes, 1)?)?;
-        let mut kernel =
-            Kernel::load(&plan.object, &path("policy.toml"), Engine::RangeTable, 1 << 16)?;
-        let events = kernel.datapath.take_events().context("the events are taken")?;
-        let listed =
-            sources.inside.iter().take(xdp_filter::ADDRESSES_MAX).map(|(address, _)| *address);
-        let filter = XdpFilter::load(&mut kernel, listed)?;
+        // nft joins them itself, which takes it longer; ipset does not, and is faster with fewer.
+        let joined = IpNet::aggregate(&set.prefixes);
+        let mut filter = None;
         let mut made = Sites::new();
         let mut sites = Vec::new();
-        for subject in Subject::ALL {
+        for subject in subjects {
             let site = made.add(subject.name())?;
             match subject {
                 Subject::Nsp => {
@@ -223,30 +216,81 @@ impl Stage {
                     kernel.datapath.set_links(&[(site.device, public)])?;
                 }
                 Subject::NftIngress => {
-                    load_nft(Hook::Ingress, &site, prefixes, &path("ingress.nft"))?;
+                    load_nft(Hook::Ingress, &site, &joined, &path("ingress.nft"))?;
                 }
                 Subject::NftPrerouting => {
-                    load_nft(Hook::Prerouting, &site, prefixes, &path("prerouting.nft"))?;
+                    load_nft(Hook::Prerouting, &site, &joined, &path("prerouting.nft"))?;
                 }
                 Subject::Ipset => {
-                    fs::write(path("ipset"), ipset::file(prefixes)?)?;
+                    fs::write(path("ipset"), ipset::file(&joined)?)?;
                     ipset::load(&site, &path("ipset"))?;
                     ipset::hook(&site, OPEN)?;
                 }
-                Subject::XdpFilter if filter.is_none() => continue,
-                Subject::XdpFilter | Subject::Drop | Subject::None => {}
+                Subject::XdpFilter => {
+                    let listed = set.inside.iter().take(xdp_filter::ADDRESSES_MAX);
+                    filter = XdpFilter::load(kernel, listed.map(|(address, _)| *address))?;
+                    if filter.is_none() {
+                        continue;
+                    }
+                }
+                Subject::Drop | Subject::None => {}
             }
-            sites.push((subject, site));
+            sites.push((*subject, site));
         }
-        Ok(Self { kernel, events, _filter: filter, sites, _sites: made })
+        Ok(Self { kernel, events, set, _filter: filter, sites, _sites: made })
+    }
+
+    fn measure(&mut self, plan: &Plan, report: &mut Report) -> Result<()> {
+        for subject in self.subjects() {
+            self.check(subject).with_context(|| subject.name())?;
+        }
+        let mut items = Vec::new();
+        for mix in [Mix::Miss, Mix::Hit] {
+            for subject in self.subjects().into_iter().filter(|it| mix.is_for(*it)) {
+                items.push(Item { subject, mix, frames: 20_000, samples: Samples::default() });
+            }
+        }
+        let rounds = if plan.quick { 5 } else { 21 };
+        let run_ns = |subject| match subject {
+            Subject::Nsp => RUN_NS,
+            _ if plan.quick => QUICK_RUN_NS,
+            _ => RUN_NS,
+        };
+        for round in 0..=rounds {
+            let mut turn: Vec<_> = items.iter_mut().collect();
+            if round % 2 == 1 {
+                turn.reverse();
+            }
+            for item in turn {
+                let ns = self.run(item)?;
+                // The first round warms up, and says how many frames a run takes.
+                match round {
+                    0 => item.frames = (run_ns(item.subject) / ns) as u32,
+                    _ => item.samples.push(ns),
+                }
+            }
+        }
+        for Item { subject, mix, samples, .. } in items {
+            let (name, metric) = (subject.name(), mix.metric());
+            let size = match subject {
+                Subject::XdpFilter => xdp_filter::ADDRESSES_MAX,
+                _ => self.set.prefixes.len(),
+            };
+            report.add(Row::of("flood", name, size, "v4", metric, "ns/packet", &samples));
+        }
+        report.note(match self.subjects().contains(&Subject::XdpFilter) {
+            _ if self.set.prefixes.len() != SIZES[0] => return Ok(()),
+            true => {
+                "xdp-filter knows exact addresses only, 10,000 at most, and no port beside an address: its \
+                 row is a flood from addresses that are not among its 10,000."
+            }
+            false => "xdp-filter is not installed, and its row is not there.",
+        });
+        Ok(())
     }
 
     fn subjects(&self) -> Vec<Subject> {
         self.sites.iter().map(|(subject, _)| *subject).collect()
-    }
-
-    fn is_there(&self, subject: Subject) -> bool {
-        self.subjects().contains(&subject)
     }
 
     /// Frames of these peers run into this subject from now on.
@@ -260,18 +304,18 @@ impl Stage {
     }
 
     /// One run; ns a packet. Afterwards the records are taken out, as the agent does.
-    fn run(&mut self, item: &Item, sources: &Sources) -> Result<f64> {
+    fn run(&mut self, item: &Item) -> Result<f64> {
         let Item { subject, mix, frames, .. } = *item;
         let (peers, port) = match (mix, subject) {
             // Nobody drops these; the stack has no socket for them.
-            (Mix::Miss, Subject::None) => (&sources.outside, CLOSED),
-            (Mix::Miss, _) => (&sources.outside, OPEN),
-            (Mix::Hit, _) => (&sources.inside, CLOSED),
+            (Mix::Miss, Subject::None) => (&self.set.outside, CLOSED),
+            (Mix::Miss, _) => (&self.set.outside, OPEN),
+            (Mix::Hit, _) => (&self.set.inside, CLOSED),
         };
-        let frame = frame(port);
+        let frame = frame::datagram(port);
         self.prepare(subject, peers, &frame)?;
         let site = self.sites.iter().find(|(it, _)| *it == subject).context("no site")?;
-        let ns = live::run(&mut self.kernel, subject.entry(), &site.1, &frame, frames)?;
+        let ns = live::run(self.kernel, subject.entry(), &site.1, &frame, frames)?;
         if subject == Subject::Nsp {
             self.kernel.datapath.drain_records()?;
             while self.events.take_one().is_some() {}
@@ -280,53 +324,41 @@ impl Stage {
     }
 
     /// Whether exactly those of some thousand sources reach a socket at the open port that should.
-    fn check(&mut self, subject: Subject, sources: &Sources) -> Result<()> {
-        let inside = sources.inside.iter().take(ASKED / 2);
-        let outside = sources.outside.iter().take(ASKED / 2);
+    fn check(&mut self, subject: Subject) -> Result<()> {
+        let inside = self.set.inside.iter().take(ASKED / 2);
+        let outside = self.set.outside.iter().take(ASKED / 2);
         let asked: Peers = inside.chain(outside).copied().collect();
-        let frame = frame(OPEN);
+        let frame = frame::datagram(OPEN);
         self.prepare(subject, &asked, &frame)?;
         let site = &self.sites.iter().find(|(it, _)| *it == subject).context("no site")?.1;
         let socket = site.namespace.enter(|| UdpSocket::bind(("0.0.0.0", OPEN)))?;
+        set_socket_recv_buffer_size_force(&socket, BUFFER_BYTES)?;
         socket.set_nonblocking(true)?;
-        let kernel = &mut self.kernel;
-        for asked in asked.chunks(AT_ONCE) {
-            live::run(kernel, subject.entry(), site, &frame, asked.len() as u32)?;
-            let mut arrived: Vec<SocketAddr> = Vec::new();
-            while let Ok((_, from)) = socket.recv_from(&mut [0; 64]) {
-                arrived.push(from);
-            }
-            let passes = |peer: &&(std::net::IpAddr, u16)| match subject {
-                Subject::Drop => false,
-                Subject::None => true,
-                _ => sources.covered.contains(peer.0),
-            };
-            let expected: Vec<_> =
-                asked.iter().filter(passes).map(|it| SocketAddr::from(*it)).collect();
-            let wrong: Vec<_> = arrived.iter().filter(|it| !expected.contains(it)).collect();
-            let missing: Vec<_> = expected.iter().filter(|it| !arrived.contains(it)).collect();
-            ensure!(
-                arrived == expected,
-                "{wrong:?} got through, and {missing:?} did not ({} of {})",
-                arrived.len(),
-                expected.len()
-            );
+        live::run(self.kernel, subject.entry(), site, &frame, asked.len() as u32)?;
+        let mut arrived: Vec<SocketAddr> = Vec::new();
+        while let Ok((_, from)) = socket.recv_from(&mut [0; 64]) {
+            arrived.push(from);
         }
+        let passes = |peer: &&peers::Peer| match subject {
+            Subject::Drop => false,
+            Subject::None => true,
+            _ => self.set.covered.contains(peer.0),
+        };
+        let expected: Vec<_> =
+            asked.iter().filter(passes).map(|it| SocketAddr::from(*it)).collect();
+        let wrong = arrived.iter().find(|it| !expected.contains(it));
+        let missing = expected.iter().find(|it| !arrived.contains(it));
+        ensure!(
+            arrived == expected,
+            "{wrong:?} got through, and {missing:?} did not ({} of {})",
+            arrived.len(),
+            expected.len()
+        );
         Ok(())
     }
 }
 
-/// What is in the kernel is the same when nft finds the prefixes joined already, and there sooner.
-fn load_nft(hook: Hook, site: &Site, prefixes: &[IpNet], path: &Path) -> Result<()> {
-    fs::write(path, nft::file(hook, &IpNet::aggregate(&prefixes.to_vec()), OPEN)?)?;
+fn load_nft(hook: Hook, site: &Site, joined: &[IpNet], path: &Path) -> Result<()> {
+    fs::write(path, nft::file(hook, joined, OPEN)?)?;
     nft::load(site, path).map(drop)
-}
-
-/// A datagram to this host, which says that it has no checksum: sources take turns.
-fn frame(port: u16) -> Vec<u8> {
-    const CHECKSUM: std::ops::Range<usize> = 40..42;
-    let packet: Packet = eth() / (Family::V4.ip(("0.0.0.0", "::"), Server) / udp(0, port));
-    let mut bytes = packet.bytes();
-    bytes[CHECKSUM].fill(0);
-    bytes
 }

@@ -28,12 +28,8 @@ const CASE: Case = Case {
     kinds: ["two processors", "one processor"],
     metrics: [["p50", "p99"], ["p50, one processor", "p99, one processor"]],
     units: ["us", "us"],
-    pairs: |plan, filter| match (plan.quick, filter) {
-        (false, Filter::Nsp) => 40,
-        (false, _) => 16,
-        (true, Filter::Nsp) => 8,
-        (true, _) => 2,
-    },
+    quick_kinds: 2,
+    pairs: |filter| if filter == Filter::Nsp { 40 } else { 16 },
 };
 
 /// Where the peer and the server run, for each kind.

@@ -13,12 +13,12 @@ use nsp_tests::agent::{Agent, nsp_binary};
 
 use crate::{
     Plan,
-    kernel::{OPEN, policy_text},
     peer::{Site, Sites, ipset, nft, nft::Hook, timed},
+    peers,
+    policy::{self, OPEN},
     prefixes::{self, Random},
     report::{Report, Row},
     sample::Samples,
-    trace,
 };
 
 /// How long the kernel is left to itself after a set was removed: it frees the elements behind our back.
@@ -28,19 +28,27 @@ const REST: Duration = Duration::from_millis(300);
 const FIRST_POLICY: &str = "[perimeter]\nname = \"bench\"\n[profile.p]\n\
     [resource.host]\nhost = true\nprofile = \"p\"\naccess_mode = \"transition\"\n";
 
+/// Who loads, and how often it does in a quick run and in another: nft takes longer than all the others
+/// together.
+const SUBJECTS: [(&str, usize, usize); 3] =
+    [("nsp", 5, 11), ("ipset", 2, 7), ("nft-ingress", 1, 5)];
+
 /// Measures it.
 pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
-    let (counts, runs): (&[usize], _) =
-        if plan.quick { (&[1_000_000], 5) } else { (&[10_000, 100_000, 1_000_000], 11) };
+    let counts: &[usize] = if plan.quick { &[1_000_000] } else { &[10_000, 100_000, 1_000_000] };
     let mut sites = Sites::new();
     let stage =
         Stage { nsp: sites.add("nsp")?, nft: sites.add("nft")?, ipset: sites.add("ipset")? };
     // From small to large: the peak of the agent's memory only ever grows.
     let mut agent = Agent::builder(&stage.nsp.namespace).policy(FIRST_POLICY).start();
-    for count in counts {
-        if plan.sizes.is_empty() || plan.sizes.contains(count) {
-            stage.size(&mut agent, *count, runs, report)?;
-        }
+    for count in counts.iter().filter(|count| plan.wants(**count)) {
+        stage.size(plan, &mut agent, *count, report)?;
+    }
+    if plan.quick {
+        report.note(
+            "In a quick run nft -f and ipset restore find the prefixes joined already, which is less than half \
+             as many, and are run once and twice.",
+        );
     }
     Ok(())
 }
@@ -55,44 +63,50 @@ struct Stage {
 impl Stage {
     fn size(
         &self,
+        plan: &Plan,
         agent: &mut Agent,
         count: usize,
-        runs: usize,
         report: &mut Report,
     ) -> Result<()> {
         let prefixes = prefixes::v4(count);
-        let files = Files::write(&prefixes)?;
-        let mut samples = [(); 3].map(|()| Samples::default());
-        for run in 0..runs {
+        let files = Files::write(plan, &prefixes)?;
+        let runs = |(_, quick, full): (_, usize, usize)| if plan.quick { quick } else { full };
+        let mut samples = SUBJECTS.map(|_| Samples::default());
+        for run in 0..SUBJECTS.map(runs).into_iter().max().unwrap_or(0) {
             // Who comes first takes turns as well.
-            for at in 0..samples.len() {
-                let which = (at + run) % samples.len();
-                let took = match which {
-                    0 => self.apply(agent, &files)?,
-                    1 => {
-                        let took = nft::load(&self.nft, &files.nft)?;
-                        nft::clear(&self.nft)?;
-                        took
-                    }
-                    _ => {
-                        let took = ipset::load(&self.ipset, &files.ipset)?;
-                        ipset::clear(&self.ipset)?;
-                        took
-                    }
-                };
-                samples[which].push(took.as_secs_f64() * 1000.0);
-                thread::sleep(REST);
+            for at in 0..SUBJECTS.len() {
+                let which = (at + run) % SUBJECTS.len();
+                if run < runs(SUBJECTS[which]) {
+                    let took = self.load(SUBJECTS[which].0, agent, &files)?;
+                    samples[which].push(took.as_secs_f64() * 1000.0);
+                    thread::sleep(REST);
+                }
             }
             if run == 0 {
                 self.check(agent, &prefixes)?;
             }
         }
-        for (subject, samples) in ["nsp", "nft-ingress", "ipset"].into_iter().zip(&samples) {
+        for ((subject, ..), samples) in SUBJECTS.into_iter().zip(&samples) {
             report.add(Row::of("load", subject, count, "v4", "file to in force", "ms", samples));
         }
         let peak = Samples::one(peak_mib(agent.process().pid())?);
         report.add(Row::of("memory", "nsp", count, "v4", "agent, at most", "MiB", &peak));
         Ok(())
+    }
+
+    /// One run of a subject, from the start of its command to its end.
+    fn load(&self, subject: &str, agent: &Agent, files: &Files) -> Result<Duration> {
+        match subject {
+            "nsp" => self.apply(agent, files),
+            "ipset" => {
+                let took = ipset::load(&self.ipset, &files.ipset)?;
+                ipset::clear(&self.ipset).map(|()| took)
+            }
+            _ => {
+                let took = nft::load(&self.nft, &files.nft)?;
+                nft::clear(&self.nft).map(|()| took)
+            }
+        }
     }
 
     fn apply(&self, agent: &Agent, files: &Files) -> Result<Duration> {
@@ -105,7 +119,7 @@ impl Stage {
     fn check(&self, agent: &Agent, prefixes: &[IpNet]) -> Result<()> {
         let mut random = Random(1);
         for prefix in prefixes.iter().step_by(prefixes.len() / 8) {
-            let address = trace::inside(*prefix, &mut random).to_string();
+            let address = peers::inside(*prefix, &mut random).to_string();
             let said = agent.nsp(&["explain", &address, &OPEN.to_string(), "--json"]);
             let said = String::from_utf8_lossy(&said.stdout).into_owned();
             let value: serde_json::Value =
@@ -125,13 +139,16 @@ struct Files {
 }
 
 impl Files {
-    fn write(prefixes: &[IpNet]) -> Result<Self> {
+    /// In a quick run the peers find the prefixes joined already, which is less than half as many.
+    fn write(plan: &Plan, prefixes: &[IpNet]) -> Result<Self> {
+        let joined = plan.quick.then(|| IpNet::aggregate(&prefixes.to_vec()));
+        let peers = joined.as_deref().unwrap_or(prefixes);
         let directory = tempfile::tempdir()?;
         let [policy, nft, ipset] = ["policy.toml", "perimeter.nft", "perimeter.ipset"]
             .map(|name| directory.path().join(name));
-        fs::write(&policy, policy_text(directory.path(), prefixes, 1)?)?;
-        fs::write(&nft, nft::file(Hook::Ingress, prefixes, OPEN)?)?;
-        fs::write(&ipset, ipset::file(prefixes)?)?;
+        fs::write(&policy, policy::text(directory.path(), &[prefixes])?)?;
+        fs::write(&nft, nft::file(Hook::Ingress, peers, OPEN)?)?;
+        fs::write(&ipset, ipset::file(peers)?)?;
         Ok(Self { policy, nft, ipset, _directory: directory })
     }
 }

@@ -3,195 +3,157 @@
 //! Rows are ns a packet, and include the row `noop`: a program that changes the frame and calls one that
 //! does nothing. Ratios are of what is above it.
 
-use std::{fs, net::IpAddr};
-
 use anyhow::{Result, ensure};
 use ipnet::IpNet;
-use nsp_agent::datapath::Engine;
-use nsp_tests::packet::{Family, Packet, Party::Server, eth, tcp};
+use nsp_agent::compile::Compiled;
+use nsp_tests::packet::flag::SYN;
 
 use crate::{
-    Plan,
-    kernel::{Kernel, OPEN, policy_text},
+    Plan, frame,
+    kernel::{ENGINES, Kernel, XDP_DROP, XDP_PASS},
+    peers::{self, Peers},
+    policy::{self, OPEN},
     prefixes::{self, Random},
-    report::{Report, Row},
-    sample::Samples,
-    trace::{self, Peers},
+    report::Report,
+    turns::{self, Item},
 };
 
 /// A port that no rule is for.
 pub(crate) const CLOSED: u16 = 5432;
-const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
 /// Frames whose verdict is asked before anything is timed.
 const ASKED: usize = 2_000;
-
-/// One row to be.
-struct Item {
-    case: &'static str,
-    subject: usize,
-    program: &'static str,
-    metric: &'static str,
-    port: u16,
-    peers: usize,
-    is_dependent: bool,
-    samples: Samples,
-}
-
-const SUBJECTS: [(&str, Engine); 2] =
-    [("nsp", Engine::RangeTable), ("nsp-lpm-trie", Engine::LpmTrie)];
-
-/// Mixes of addresses.
-const HIT: usize = 0;
-const MISS: usize = 1;
-const ZIPF: usize = 2;
+/// Room for conversations, of which there are none.
+const FLOWS: u32 = 1 << 16;
+/// Rules that IPv6 prefixes are dealt to, so that neighbours are of different classes; those of the real
+/// tables likewise, by who announces them. The others of IPv4 are one list, as in the sets of the peers.
+const RULES: usize = 64;
 
 /// Measures it.
 pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
+    let sets = sets(plan, report)?;
+    let policies: Vec<_> = sets.iter().map(|set| &set.policy).collect();
+    if policies.is_empty() {
+        return Ok(());
+    }
+    let mut kernels = Kernel::load_engines(&plan.object, FLOWS, &policies)?;
+    sets.iter().try_for_each(|set| set.measure(plan, &mut kernels, report))
+}
+
+/// Prefixes, and the policy that admits them.
+struct Set {
+    family: &'static str,
+    /// What metrics begin with.
+    name: &'static str,
+    prefixes: Vec<IpNet>,
+    policy: Compiled,
+}
+
+fn sets(plan: &Plan, report: &mut Report) -> Result<Vec<Set>> {
     let (v4, v6): (&[usize], &[usize]) = if plan.quick {
-        (&[10, 100_000, 1_000_000], &[10, 250_000])
+        (&[10, 100_000, 1_000_000], &[250_000])
     } else {
         (&[10, 1_000, 10_000, 100_000, 1_000_000], &[10, 1_000, 10_000, 250_000])
     };
-    let is_wanted = |count: &&usize| plan.sizes.is_empty() || plan.sizes.contains(count);
-    for count in v4.iter().filter(is_wanted) {
-        size(plan, "v4", &prefixes::v4(*count), 1, report)?;
+    let mut sets = Vec::new();
+    for count in v4.iter().filter(|count| plan.wants(**count)) {
+        let prefixes = prefixes::v4(*count);
+        sets.push(Set::new("v4", "", &[&prefixes])?);
     }
-    for count in v6.iter().filter(is_wanted) {
-        size(plan, "v6", &prefixes::v6(*count), RULES_V6, report)?;
+    for count in v6.iter().filter(|count| plan.wants(**count)) {
+        let lists = prefixes::dealt(&prefixes::v6(*count), RULES);
+        sets.push(Set::new("v6", "", &lists.iter().map(Vec::as_slice).collect::<Vec<_>>())?);
     }
-    Ok(())
-}
-
-/// Rules that IPv6 prefixes are dealt to, so that neighbours are of different classes. Those of IPv4 are
-/// one list, as in the sets of the peers.
-const RULES_V6: usize = 64;
-
-fn size(
-    plan: &Plan,
-    family: &'static str,
-    prefixes: &[IpNet],
-    rules: usize,
-    report: &mut Report,
-) -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let policy = directory.path().join("policy.toml");
-    fs::write(&policy, policy_text(directory.path(), prefixes, rules)?)?;
-    let mut kernels = SUBJECTS
-        .iter()
-        .map(|(_, engine)| Kernel::load(&plan.object, &policy, *engine, 1 << 16))
-        .collect::<Result<Vec<_>>>()?;
-    let mut random = Random(prefixes.len() as u64);
-    let mixes = [
-        trace::within(prefixes, &mut random),
-        outside(prefixes, family, &mut random),
-        trace::zipf(prefixes, &mut random),
-    ];
-    agree(&mut kernels, family, &mixes)?;
-
-    let lookup = if family == "v4" { "bench_lookup4" } else { "bench_lookup6" };
-    let mut items = Vec::new();
-    for subject in 0..SUBJECTS.len() {
-        let mut add = |case, program, metric, port, peers, is_dependent| {
-            let samples = Samples::default();
-            items.push(Item { case, subject, program, metric, port, peers, is_dependent, samples });
-        };
-        if subject == 0 {
-            add("noop", "bench_noop", "hit", CLOSED, HIT, false);
-            add("parse", "bench_parse", "hit", CLOSED, HIT, false);
-        }
-        add("lookup", lookup, "hit", CLOSED, HIT, false);
-        add("lookup", lookup, "hit, dependent", CLOSED, HIT, true);
-        add("lookup", lookup, "miss", CLOSED, MISS, false);
-        add("lookup", lookup, "zipf", CLOSED, ZIPF, false);
-        add("denied_hit", "nsp_xdp", "hit", CLOSED, HIT, false);
-        add("denied_hit", "nsp_xdp", "zipf", CLOSED, ZIPF, false);
-        add("denied_miss", "nsp_xdp", "miss", CLOSED, MISS, false);
-    }
-    // Whoever was measured before has filled the caches with its own tables, which is not what the programs
-    // find under load: each sample comes after as many packets that are not counted.
-    let (rounds, repeat) = if plan.quick { (5, 100_000) } else { (21, 250_000) };
-    for round in 0..=rounds {
-        for item in &mut items {
-            let kernel = &mut kernels[item.subject];
-            let frame = syn(family, item.port);
-            kernel.come_from(&mixes[item.peers], &frame);
-            kernel.measure(item.program, item.is_dependent)?;
-            kernel.run(&frame, repeat)?;
-            let took = kernel.run(&frame, repeat)?;
-            // The first round warms up.
-            if round > 0 {
-                item.samples.push(took);
+    for family in if plan.quick { &["v6"][..] } else { &["v4", "v6"] } {
+        match prefixes::real(family, RULES) {
+            Some(lists) if plan.wants(lists.iter().map(Vec::len).sum()) => {
+                let lists: Vec<_> = lists.iter().map(Vec::as_slice).collect();
+                sets.push(Set::new(family, "real table, ", &lists)?);
             }
+            Some(_) => {}
+            None => report.note(
+                "Rows of the real routing table are left out: bgp_prefix_to_asn_2015-11.dat.gz is not in \
+                 ../shared/data.",
+            ),
         }
     }
-    for Item { case, subject, metric, samples, .. } in items {
-        report.add(Row {
-            case,
-            subject: if matches!(case, "noop" | "parse") { "none" } else { SUBJECTS[subject].0 },
-            size: prefixes.len() as u64,
-            family,
-            metric: metric.to_owned(),
-            unit: "ns/packet",
-            median: samples.median(),
-            p10: samples.quantile(0.1),
-            p90: samples.quantile(0.9),
-            runs: samples.len(),
-        });
-    }
-    Ok(())
+    Ok(sets)
 }
 
-/// Peers that no prefix of the set covers.
-pub(crate) fn outside(prefixes: &[IpNet], family: &str, random: &mut Random) -> Peers {
-    let covered = prefixes::Covered::of(prefixes);
-    let mut peers = Peers::new();
-    while peers.len() < nsp_common::bench::TRACE_PEERS as usize {
-        let address: IpAddr = if family == "v4" {
-            std::net::Ipv4Addr::from_bits(0x0100_0000 + random.below(0xdd00_0000) as u32).into()
-        } else {
-            let high = 0x2400_0000_0000_0000_u64 | random.next() >> 7;
-            std::net::Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(random.next())).into()
-        };
-        if !covered.contains(address) && prefixes::is_public(address) {
-            peers.push((address, trace::port(random)));
+/// Mixes of addresses, and how metrics name them.
+const HIT: (usize, &str) = (0, "hit");
+const MISS: (usize, &str) = (1, "miss");
+const ZIPF: (usize, &str) = (2, "zipf");
+
+impl Set {
+    fn new(family: &'static str, name: &'static str, lists: &[&[IpNet]]) -> Result<Self> {
+        Ok(Self { family, name, prefixes: lists.concat(), policy: policy::of_lists(lists)? })
+    }
+
+    fn measure(&self, plan: &Plan, kernels: &mut [Kernel], report: &mut Report) -> Result<()> {
+        let Self { family, prefixes, policy, .. } = self;
+        let mut random = Random(prefixes.len() as u64);
+        let mixes = [
+            peers::within(prefixes, &mut random),
+            peers::outside(prefixes, family, &mut random),
+            if plan.quick { Peers::default() } else { peers::zipf(prefixes, &mut random) },
+        ];
+        for kernel in &mut *kernels {
+            kernel.put_in_force(policy)?;
+            self.agrees(kernel, &mixes)?;
         }
+        let items = self.items(plan, &mixes);
+        turns::time(plan, kernels, &items, (family, prefixes.len()), report)
     }
-    peers
-}
 
-/// A SYN to this host.
-pub(crate) fn syn(family: &str, port: u16) -> Vec<u8> {
-    let family = if family == "v4" { Family::V4 } else { Family::V6 };
-    let nobody = ("0.0.0.0", "::");
-    let packet: Packet = eth() / (family.ip(nobody, Server) / tcp(0, port).syn());
-    let mut bytes = packet.bytes();
-    if family == Family::V4 {
-        // The source is none, and the checksum is of it: what is added to it is right.
-        bytes[24..26].copy_from_slice(&[0, 0]);
-    }
-    bytes
-}
-
-/// Before anything is timed: peers of the prefixes are admitted where their rules are for, others and to
-/// other ports are not; by both engines.
-fn agree(kernels: &mut [Kernel], family: &str, mixes: &[Peers]) -> Result<()> {
-    for kernel in kernels {
-        for (mix, port, expected) in
+    /// Before anything is timed: peers of the prefixes are admitted where their rules are for, others and
+    /// to other ports are not.
+    fn agrees(&self, kernel: &Kernel, mixes: &[Peers]) -> Result<()> {
+        for ((mix, _), port, expected) in
             [(HIT, OPEN, XDP_PASS), (HIT, CLOSED, XDP_DROP), (MISS, OPEN, XDP_DROP)]
         {
-            for (address, from) in mixes[mix].iter().step_by(mixes[mix].len() / ASKED) {
-                let mut frame = syn(family, port);
-                match address {
-                    IpAddr::V4(it) => frame[26..30].copy_from_slice(&it.octets()),
-                    IpAddr::V6(it) => frame[22..38].copy_from_slice(&it.octets()),
-                }
-                let at = if family == "v4" { 34 } else { 54 };
-                frame[at..at + 2].copy_from_slice(&from.to_be_bytes());
-                let verdict = kernel.verdict("nsp_xdp", &frame)?;
+            let syn = frame::segment(self.family, port, SYN);
+            for peer in mixes[mix].iter().step_by(mixes[mix].len() / ASKED) {
+                let verdict = kernel.verdict("nsp_xdp", &frame::from_peer(&syn, *peer))?;
+                let (address, _) = peer;
                 ensure!(verdict == expected, "{address} to {port}: {verdict}, not {expected}");
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn items(&self, plan: &Plan, mixes: &[Peers]) -> Vec<Item> {
+        let lookup = if self.family == "v4" { "bench_lookup4" } else { "bench_lookup6" };
+        let item = |case, kernel: usize, program, (mix, name): (usize, &str), is_dependent| Item {
+            case,
+            subject: if matches!(case, "noop" | "parse") { "none" } else { ENGINES[kernel].0 },
+            metric: format!("{}{name}{}", self.name, if is_dependent { ", dependent" } else { "" }),
+            kernel,
+            program,
+            frame: frame::segment(self.family, CLOSED, SYN),
+            peers: mixes[mix].clone(),
+            is_dependent,
+        };
+        let mut items = vec![
+            item("noop", 0, "bench_noop", HIT, false),
+            item("parse", 0, "bench_parse", HIT, false),
+            item("lookup", 0, lookup, HIT, false),
+            item("lookup", 1, lookup, HIT, false),
+            item("denied_hit", 0, "nsp_xdp", HIT, false),
+        ];
+        if plan.quick {
+            items.push(item("denied_miss", 0, "nsp_xdp", MISS, false));
+        } else {
+            items.push(item("denied_hit", 1, "nsp_xdp", HIT, false));
+            for kernel in 0..ENGINES.len() {
+                items.push(item("lookup", kernel, lookup, HIT, true));
+            }
+            for (mix, denied) in [(ZIPF, "denied_hit"), (MISS, "denied_miss")] {
+                for kernel in 0..ENGINES.len() {
+                    items.push(item("lookup", kernel, lookup, mix, false));
+                    items.push(item(denied, kernel, "nsp_xdp", mix, false));
+                }
+            }
+        }
+        items
+    }
 }

@@ -1,5 +1,6 @@
-//! ipset: a `hash:net` that is as large as it will be from the beginning (ipset(8): `hashsize`, `maxelem`),
-//! and iptables rules in the raw table, before connection tracking.
+//! ipset: a `hash:net` with room for all (ipset(8): `maxelem`), and iptables rules in the raw table, before
+//! connection tracking. Its `hashsize` is left alone: it grows by itself, which takes no longer than to begin
+//! with as many buckets as prefixes, and look-ups in that are slower.
 
 use std::{fmt::Write as _, path::Path, process::Command, time::Duration};
 
@@ -12,11 +13,8 @@ const SET: &str = "allowed";
 
 /// The file for `ipset restore`.
 pub(crate) fn file(prefixes: &[IpNet]) -> Result<String> {
-    // One bucket a prefix, so that nothing is hashed anew while it fills.
-    let buckets = std::env::var("IPSET_BUCKETS")
-        .map_or(prefixes.len().next_power_of_two().max(1024), |it| it.parse().unwrap());
     let most = prefixes.len().max(65536);
-    let mut text = format!("create {SET} hash:net family inet hashsize {buckets} maxelem {most}\n");
+    let mut text = format!("create {SET} hash:net family inet maxelem {most}\n");
     for prefix in prefixes {
         writeln!(text, "add {SET} {prefix}")?;
     }

@@ -6,7 +6,7 @@ use std::{fs, net::IpAddr, path::PathBuf};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuHashMap, PerCpuValues, ProgramArray},
+    maps::{PerCpuHashMap, PerCpuValues},
     programs::{Program, Xdp},
     util::nr_cpus,
 };
@@ -22,7 +22,6 @@ const SOURCE: u64 = 1;
 /// The loaded program, which stays callable as long as this lives.
 pub(crate) struct XdpFilter {
     _ebpf: Ebpf,
-    _measured: ProgramArray<MapData>,
 }
 
 impl XdpFilter {
@@ -50,11 +49,8 @@ impl XdpFilter {
             _ => anyhow::bail!("xdp-filter's program is not for XDP"),
         };
         program.load()?;
-        let map =
-            kernel.datapath.object().take_map("MEASURED_LINEAR").context("no MEASURED_LINEAR")?;
-        let mut measured = ProgramArray::try_from(map)?;
-        measured.set(0, program.fd()?, 0)?;
-        Ok(Some(Self { _ebpf: ebpf, _measured: measured }))
+        kernel.linear.set(0, program.fd()?, 0)?;
+        Ok(Some(Self { _ebpf: ebpf }))
     }
 }
 

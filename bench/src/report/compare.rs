@@ -38,9 +38,17 @@ pub(crate) fn ratio(rows: &[Row], row: &Row, to: &Row) -> f64 {
 
 /// What the harness itself takes of a test run.
 pub(crate) fn floor(rows: &[Row], row: &Row) -> f64 {
-    let is_test_run = row.unit == "ns/packet" && row.case != "flood";
-    let same = |it: &&Row| it.case == "noop" && it.family == row.family && it.size == row.size;
-    if is_test_run { rows.iter().find(same).map_or(0.0, |it| it.median) } else { 0.0 }
+    let noop = match row.case {
+        _ if row.unit != "ns/packet" => return 0.0,
+        "flood" => return 0.0,
+        "new_flow" | "dns" => "one a run",
+        "established" => &row.metric,
+        _ => "hit",
+    };
+    let same = |it: &&Row| {
+        (it.case, it.family, it.size) == ("noop", row.family, row.size) && it.metric.ends_with(noop)
+    };
+    rows.iter().find(same).map_or(0.0, |it| it.median)
 }
 
 impl Comparison<'_> {
@@ -48,8 +56,9 @@ impl Comparison<'_> {
     pub(crate) fn lost(&self) -> Vec<String> {
         // Who does not look at addresses has less to do, and is there for that; other ways to run nsp are
         // no peers.
-        let is_peer =
-            |subject: &str| !matches!(subject, "drop" | "none" | "nsp-native" | "nsp-generic");
+        let is_peer = |subject: &str| {
+            !matches!(subject, "drop" | "none" | "hash" | "nsp-native" | "nsp-generic")
+        };
         let peers = self.others.iter().filter(|(row, _)| is_peer(row.subject));
         let lost = peers.filter(|(_, ratio)| *ratio < 1.0);
         lost.map(|(row, ratio)| {
