@@ -5,10 +5,14 @@
 //! of sets are counted nowhere, so for these it is what all of the kernel's own memory grew by; other work
 //! on the machine disturbs that.
 
-use std::{collections::BTreeMap, fs, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::{LpmTrie, loaded_maps, lpm_trie::Key};
+use aya::maps::{LpmTrie, MapInfo, lpm_trie::Key};
 use ipnet::IpNet;
 use nsp_agent::{
     compile::Compiled,
@@ -27,7 +31,7 @@ use crate::{
 
 /// What rows of a prefix are called.
 const KERNEL: &str = "kernel memory";
-/// Where range tables lie; what has grown beyond that is in arrays of the same pages.
+/// Where range tables lie that there was room for when the programs were loaded.
 const PAGES: &str = "PAGES";
 /// Flow tables of the default size.
 const FLOWS: &[&str] = &["FLOWS_V4", "PLACES_V4", "FREE_V4"];
@@ -94,27 +98,20 @@ struct Loaded {
 impl Loaded {
     /// A datapath with room for this policy, which is put in force twice.
     fn of(compiled: &Compiled) -> Result<Self> {
-        let before = maps()?;
         let mut datapath = Datapath::load(Capacities::for_sizes(&compiled.sizes))?;
         for _ in 0..2 {
             datapath.publish(compiled, &[], &BTreeMap::new())?;
         }
-        let mut after = maps()?;
-        after.retain(|id, _| !before.contains_key(id));
-        let tables: Vec<_> =
-            after.values().filter(|map| map.value_size as usize == PAGE_BYTES).collect();
-        ensure!(
-            tables.iter().filter(|map| map.name == PAGES).count() == 1,
-            "a policy was put in force, and the kernel has the tables {tables:?} (does anybody else load \
-             nsp at this time?)"
-        );
-        let flows: Vec<_> =
-            after.values().filter(|map| FLOWS.contains(&map.name.as_str())).collect();
+        let maps = maps(&mut datapath)?;
+        let tables = maps.iter().find(|map| map.name == PAGES).context("no range tables")?;
+        let written = 2 * compiled.pages.len() * PAGE_BYTES;
+        ensure!(tables.bytes as usize >= written, "{written} bytes are not in {tables:?}");
+        let flows: Vec<_> = maps.iter().filter(|map| FLOWS.contains(&&*map.name)).collect();
         let entries =
             flows.iter().map(|map| map.entries).max().context("there are no flow tables")?;
         Ok(Self {
-            tables: tables.iter().map(|map| map.bytes).sum(),
-            all: after.values().map(|map| map.bytes).sum(),
+            tables: tables.bytes,
+            all: maps.iter().map(|map| map.bytes).sum(),
             flow: flows.iter().map(|map| map.bytes).sum::<u64>() as f64 / f64::from(entries),
         })
     }
@@ -137,28 +134,31 @@ impl Loaded {
 #[derive(Debug)]
 struct Map {
     name: String,
-    value_size: u32,
     entries: u32,
     bytes: u64,
 }
 
-/// The maps of this machine by number.
-fn maps() -> Result<BTreeMap<u32, Map>> {
+/// The maps of some programs.
+fn maps(datapath: &mut Datapath) -> Result<Vec<Map>> {
     use std::os::fd::{AsFd as _, AsRawFd as _};
-    let mut found = BTreeMap::new();
-    // Some go while we look.
-    for map in loaded_maps().flatten() {
-        let Ok(descriptor) = map.fd() else { continue };
+    let mut ids = BTreeSet::new();
+    for (_, program) in datapath.object().programs() {
+        ids.extend(
+            program.info()?.map_ids()?.context("the kernel does not tell a program's maps")?,
+        );
+    }
+    let mut found = Vec::new();
+    for id in ids {
+        let map = MapInfo::from_id(id)?;
+        let descriptor = map.fd()?;
         let path = format!("/proc/self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
         let text = fs::read_to_string(&path).with_context(|| path.clone())?;
         let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:"));
-        let described = Map {
+        found.push(Map {
             name: map.name_as_str().unwrap_or_default().to_owned(),
-            value_size: map.value_size(),
             entries: map.max_entries(),
             bytes: bytes.with_context(|| path.clone())?.trim().parse()?,
-        };
-        found.insert(map.id(), described);
+        });
     }
     Ok(found)
 }
