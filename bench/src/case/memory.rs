@@ -1,17 +1,21 @@
-//! How much memory of the kernel a prefix takes: two generations of nsp's address tables, as there are after
-//! any change, beside one set of each peer. And what a conversation takes.
+//! How much memory of the kernel a prefix takes: all of nsp's address tables, with two generations in them and
+//! the room for others that is always there, beside one set of each peer. And what a conversation takes.
 //!
 //! Maps of nsp are as large as the kernel says (`memlock` of their descriptors). Nodes of tries and elements
 //! of sets are counted nowhere, so for these it is what all of the kernel's own memory grew by; other work
 //! on the machine disturbs that.
 
-use std::{collections::BTreeMap, fs, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::{LpmTrie, loaded_maps, lpm_trie::Key};
+use aya::maps::{LpmTrie, MapInfo, lpm_trie::Key};
 use ipnet::IpNet;
 use nsp_agent::{
-    compile::{Compiled, Sizes},
+    compile::Compiled,
     datapath::{Capacities, Datapath},
 };
 use nsp_common::ranges::PAGE_BYTES;
@@ -27,6 +31,8 @@ use crate::{
 
 /// What rows of a prefix are called.
 const KERNEL: &str = "kernel memory";
+/// Where range tables lie that there was room for when the programs were loaded.
+const PAGES: &str = "PAGES";
 /// Flow tables of the default size.
 const FLOWS: &[&str] = &["FLOWS_V4", "PLACES_V4", "FREE_V4"];
 /// Prefixes from which on the memory that all of the kernel grew by is theirs.
@@ -38,13 +44,10 @@ const NO_PREALLOC: u32 = 1;
 pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let counts: &[usize] =
         if plan.quick { &[10, 1_000_000] } else { &[10, 1_000, 10_000, 100_000, 1_000_000] };
-    let before = maps()?;
-    let mut datapath = Datapath::load(Capacities::for_sizes(&Sizes::default()))?;
     for count in counts.iter().filter(|count| plan.wants(**count)) {
         let prefixes = prefixes::v4(*count);
         let compiled = policy::of_lists(&[&prefixes])?;
-        let loaded = Loaded::of(&mut datapath, &before, &compiled)?;
-        loaded.report(*count, report);
+        Loaded::of(&compiled)?.report(*count, report);
         // Few prefixes are lost in what else happens on the machine.
         if !plan.quick && *count >= SEEN_MIN {
             peers(&prefixes, &compiled, report)?;
@@ -86,40 +89,29 @@ fn peers(prefixes: &[IpNet], compiled: &Compiled, report: &mut Report) -> Result
 
 /// What the maps of a datapath take, in bytes.
 struct Loaded {
-    /// Address tables of two generations.
+    /// Address tables: two generations, and the room that is there for what comes next.
     tables: u64,
     all: u64,
     flow: f64,
 }
 
 impl Loaded {
-    /// A datapath when this policy was put in force twice. Its maps are those that were not there before.
-    fn of(
-        datapath: &mut Datapath,
-        before: &BTreeMap<u32, Map>,
-        compiled: &Compiled,
-    ) -> Result<Self> {
+    /// A datapath with room for this policy, which is put in force twice.
+    fn of(compiled: &Compiled) -> Result<Self> {
+        let mut datapath = Datapath::load(Capacities::for_sizes(&compiled.sizes))?;
         for _ in 0..2 {
             datapath.publish(compiled, &[], &BTreeMap::new())?;
         }
-        let mut after = maps()?;
-        after.retain(|id, _| !before.contains_key(id));
-        // Somebody else may load nsp at this time, but hardly a policy as large.
-        let pages = compiled.pages.len();
-        let is_table =
-            |map: &&Map| map.value_size as usize == PAGE_BYTES && map.entries as usize == pages;
-        let tables: Vec<_> = after.values().filter(is_table).collect();
-        ensure!(
-            tables.len() == 2,
-            "two tables of {pages} pages were put in force, and the kernel has {tables:?}"
-        );
-        let flows: Vec<_> =
-            after.values().filter(|map| FLOWS.contains(&map.name.as_str())).collect();
+        let maps = maps(&mut datapath)?;
+        let tables = maps.iter().find(|map| map.name == PAGES).context("no range tables")?;
+        let written = 2 * compiled.pages.len() * PAGE_BYTES;
+        ensure!(tables.bytes as usize >= written, "{written} bytes are not in {tables:?}");
+        let flows: Vec<_> = maps.iter().filter(|map| FLOWS.contains(&&*map.name)).collect();
         let entries =
             flows.iter().map(|map| map.entries).max().context("there are no flow tables")?;
         Ok(Self {
-            tables: tables.iter().map(|map| map.bytes).sum(),
-            all: after.values().map(|map| map.bytes).sum(),
+            tables: tables.bytes,
+            all: maps.iter().map(|map| map.bytes).sum(),
             flow: flows.iter().map(|map| map.bytes).sum::<u64>() as f64 / f64::from(entries),
         })
     }
@@ -142,28 +134,31 @@ impl Loaded {
 #[derive(Debug)]
 struct Map {
     name: String,
-    value_size: u32,
     entries: u32,
     bytes: u64,
 }
 
-/// The maps of this machine by number.
-fn maps() -> Result<BTreeMap<u32, Map>> {
+/// The maps of some programs.
+fn maps(datapath: &mut Datapath) -> Result<Vec<Map>> {
     use std::os::fd::{AsFd as _, AsRawFd as _};
-    let mut found = BTreeMap::new();
-    // Some go while we look.
-    for map in loaded_maps().flatten() {
-        let Ok(descriptor) = map.fd() else { continue };
+    let mut ids = BTreeSet::new();
+    for (_, program) in datapath.object().programs() {
+        ids.extend(
+            program.info()?.map_ids()?.context("the kernel does not tell a program's maps")?,
+        );
+    }
+    let mut found = Vec::new();
+    for id in ids {
+        let map = MapInfo::from_id(id)?;
+        let descriptor = map.fd()?;
         let path = format!("/proc/self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
         let text = fs::read_to_string(&path).with_context(|| path.clone())?;
         let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:"));
-        let described = Map {
+        found.push(Map {
             name: map.name_as_str().unwrap_or_default().to_owned(),
-            value_size: map.value_size(),
             entries: map.max_entries(),
             bytes: bytes.with_context(|| path.clone())?.trim().parse()?,
-        };
-        found.insert(map.id(), described);
+        });
     }
     Ok(found)
 }

@@ -114,8 +114,8 @@ pub(super) fn memory(rows: &[Row]) -> String {
     }
     section(
         "Memory, by number of prefixes",
-        "Kernel memory of nsp and of its trie is of two generations, as there are after any change; that of \
-         the others of one set.",
+        "Kernel memory of nsp is all that its address tables take, with two generations in them; that of its \
+         trie is of two, and that of the others of one set.",
         &format!("<div class=\"wide\">{table}</table></div>"),
     )
 }
