@@ -11,6 +11,7 @@ pub mod attach;
 mod batch;
 mod calls;
 mod dry_run;
+mod filter;
 mod flows;
 mod learned;
 mod live;
@@ -150,6 +151,7 @@ pub struct Datapath {
     overlay: overlay::OverlayMaps,
     records: read::RecordTables,
     flows: flows::FlowTables,
+    filter: filter::FlowFilter,
     learned: learned::LearnedTables,
     namings: namings::NamingTables,
     counters: read::CounterTable,
@@ -197,6 +199,7 @@ impl Datapath {
             overlay: overlay::OverlayMaps::new(&mut ebpf)?,
             records: read::RecordTables::new(&mut ebpf)?,
             flows: flows::FlowTables::new(&mut ebpf)?,
+            filter: filter::FlowFilter::new(&mut ebpf)?,
             learned: learned::LearnedTables::new(&mut ebpf)?,
             namings: namings::NamingTables::new(&mut ebpf)?,
             counters: read::CounterTable::new(&mut ebpf)?,

@@ -265,7 +265,9 @@ impl RecordKey {
             ^ (self.reason as u32) << 1
             ^ (self.protocol as u32) << 4
             ^ (self.flags as u32) << 2
-            ^ self.family as u32;
+            ^ self.family as u32
+            // What a generation leaves behind until the epoch ends is not in the way of the next.
+            ^ self.generation.wrapping_mul(0x9e37_79b1) >> 24;
         (mixed ^ mixed >> 8 ^ self.ifindex) & (NEAR_ROWS - 1)
     }
 

@@ -194,11 +194,13 @@ pub struct Control {
     pub epoch: u64,
     /// Bits of [`crate::overlay::presence`]: what the live overlay has.
     pub overlay: u64,
+    /// The half of the filter of conversations that is read ([`crate::flow_filter`]).
+    pub filter_half: u64,
 }
 
 crate::shared!(Generation, 16);
 crate::shared!(Association, 16);
-crate::shared!(Control, 24);
+crate::shared!(Control, 32);
 
 #[cfg(test)]
 mod tests {

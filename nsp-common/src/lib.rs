@@ -20,6 +20,7 @@ pub mod dns;
 pub mod event;
 pub mod explain;
 pub mod flow;
+pub mod flow_filter;
 pub mod flow_key;
 pub mod generation;
 pub mod learned;

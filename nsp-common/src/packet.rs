@@ -126,6 +126,13 @@ impl Packet {
         self.flags & flag == flag
     }
 
+    /// Whether a header was not there to be read, as far as that can be told: a flaw may be of that or of
+    /// the packet.
+    #[inline(always)]
+    pub const fn lacks_something(&self) -> bool {
+        self.flaw != 0 || self.has(flags::ICMP_ERROR) && !self.has(flags::INNER)
+    }
+
     /// IPv4 or IPv6.
     #[inline(always)]
     pub const fn ip_family(&self) -> Family {

@@ -19,6 +19,23 @@ pub(crate) unsafe fn add(pointer: *mut u64, value: u64) {
     }
 }
 
+/// Sets bits of the word at `pointer` (`BPF_OR`, kernel 5.12).
+///
+/// # Safety
+/// As [`add`].
+#[inline(always)]
+pub(crate) unsafe fn or(pointer: *mut u64, bits: u64) {
+    // SAFETY: the caller's; the instruction touches nothing but the word.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({pointer} + 0) |= {bits}",
+            pointer = in(reg) pointer,
+            bits = in(reg) bits,
+            options(nostack),
+        );
+    }
+}
+
 /// Puts `value` into the word at `pointer`; what was there. Whoever reads it sees all that was written
 /// before.
 ///

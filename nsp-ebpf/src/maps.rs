@@ -3,6 +3,7 @@
 //! Tables that live across generations (conversations, learned addresses, routes) hold interned
 //! identities only; class and rule numbers never leave their generation.
 
+mod flow_filter;
 mod flows;
 mod host;
 mod names;
@@ -15,6 +16,7 @@ mod records;
 mod sockets;
 mod work;
 
+pub(crate) use flow_filter::may_have;
 pub(crate) use flows::*;
 pub(crate) use host::*;
 pub(crate) use names::*;

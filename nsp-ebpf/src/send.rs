@@ -44,17 +44,23 @@ const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
 #[cgroup_skb(egress)]
 fn nsp_send(context: SkBuffContext) -> i32 {
     let skb = context.skb.skb;
-    // SAFETY: the context is the kernel's own.
-    let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
     match protocol(skb) {
         // Judged when it was connected (`call.rs`).
         protocol::TCP => GRANTED,
-        // Sockets whose calls were seen are of the guarded network namespace.
-        protocol::UDP if maps::caller(cookie).is_some() => {
-            alone(Hook::Send, || send(skb, cookie), || judge::nsp_is_alone_socket(skb) != 0)
-        }
+        protocol::UDP => datagram(skb),
         number => unseen(skb, number),
     }
+}
+
+#[inline(always)]
+fn datagram(skb: *mut __sk_buff) -> i32 {
+    // SAFETY: the context is the kernel's own.
+    let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
+    // Sockets whose calls were seen are of the guarded network namespace.
+    if maps::caller(cookie).is_none() {
+        return unseen(skb, protocol::UDP);
+    }
+    alone(Hook::Send, || send(skb, cookie), || judge::nsp_is_alone_socket(skb) != 0)
 }
 
 /// What is not judged here: TC judges it, if it leaves by a judged device. Who has a perimeter of its own

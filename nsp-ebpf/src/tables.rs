@@ -40,10 +40,16 @@ pub(crate) fn observe(work: &mut Work) {
             work.now_ns = bpf_ktime_get_coarse_ns();
         }
     }
-    let (current, odd_epoch, overlay) = match maps::control() {
-        Some(control) => (Current(control.current), control.epoch & 1 == 1, control.overlay as u32),
-        None => (Current::NONE, false, 0),
+    let (current, odd_epoch, overlay, filter_half) = match maps::control() {
+        Some(control) => (
+            Current(control.current),
+            control.epoch & 1 == 1,
+            control.overlay as u32,
+            control.filter_half as u32,
+        ),
+        None => (Current::NONE, false, 0, 0),
     };
+    work.filter_half = filter_half;
     work.overlay = overlay;
     work.odd_epoch = u32::from(odd_epoch);
     work.slot = current.slot(work.now_ns);
@@ -80,7 +86,10 @@ impl<S: Sender> Live<S> {
     /// Looks for the conversation that is meant from now on.
     #[inline(always)]
     pub(crate) fn find(&mut self, key: &FlowKey) {
-        self.found = maps::flow(key);
+        self.found = match maps::may_have(self.work().filter_half, key) {
+            true => maps::flow(key),
+            false => Found::NOTHING,
+        };
     }
 
     /// What was observed.

@@ -26,7 +26,7 @@ const HEADERS: u32 = 256;
 /// TC ingress on an Ethernet device.
 #[classifier]
 fn nsp_ingress(context: TcContext) -> i32 {
-    nsp_parse_ingress(context.skb.skb);
+    read(&context, nsp_parse_ingress);
     let verdict = judge::inbound(Hook::Ingress);
     hear(context.skb.skb);
     action(verdict)
@@ -35,7 +35,7 @@ fn nsp_ingress(context: TcContext) -> i32 {
 /// TC egress on an Ethernet device.
 #[classifier]
 fn nsp_egress(context: TcContext) -> i32 {
-    nsp_parse_egress(context.skb.skb);
+    read(&context, nsp_parse_egress);
     let verdict = judge::outbound(context.skb.skb, Hook::Egress);
     ask(context.skb.skb);
     action(verdict)
@@ -44,7 +44,7 @@ fn nsp_egress(context: TcContext) -> i32 {
 /// TC ingress on a device without link header.
 #[classifier]
 fn nsp_ingress_bare(context: TcContext) -> i32 {
-    nsp_parse_ingress_bare(context.skb.skb);
+    read(&context, nsp_parse_ingress_bare);
     let verdict = judge::inbound(Hook::Ingress);
     hear(context.skb.skb);
     action(verdict)
@@ -53,7 +53,7 @@ fn nsp_ingress_bare(context: TcContext) -> i32 {
 /// TC egress on a device without link header.
 #[classifier]
 fn nsp_egress_bare(context: TcContext) -> i32 {
-    nsp_parse_egress_bare(context.skb.skb);
+    read(&context, nsp_parse_egress_bare);
     let verdict = judge::outbound(context.skb.skb, Hook::Egress);
     ask(context.skb.skb);
     action(verdict)
@@ -110,6 +110,17 @@ fn ask(skb: *mut __sk_buff) {
     }
 }
 
+/// Reads the headers. Most buffers have theirs in the linear part and nothing else, and to have more put
+/// there may cost a new head: so that is done when something was missing. When it cannot be, what can be
+/// read decides.
+#[inline(always)]
+fn read(context: &TcContext, parser: extern "C" fn(*mut __sk_buff) -> u32) {
+    let skb = context.skb.skb;
+    if parser(skb) != 0 && context.pull_data(HEADERS.min(context.len())).is_ok() {
+        parser(skb);
+    }
+}
+
 /// A parser of its own for each program: the verifier checks it once, by itself, and its stack is
 /// free again when the decision needs room.
 macro_rules! parser {
@@ -117,8 +128,7 @@ macro_rules! parser {
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub(crate) extern "C" fn $name(skb: *mut __sk_buff) -> u32 {
-            parse(&TcContext::new(skb), $hook, $link);
-            0
+            u32::from(parse(&TcContext::new(skb), $hook, $link))
         }
     };
 }
@@ -128,17 +138,12 @@ parser!(nsp_parse_egress, Hook::Egress, LinkHeader::Ethernet);
 parser!(nsp_parse_ingress_bare, Hook::Ingress, LinkHeader::None);
 parser!(nsp_parse_egress_bare, Hook::Egress, LinkHeader::None);
 
-/// Reads the buffer into the hook's work place.
+/// Reads the buffer into the hook's work place; true when something may be beyond its linear part.
 #[inline(always)]
-fn parse(context: &TcContext, hook: Hook, link: LinkHeader) {
-    let Some(work) = maps::scratch(hook) else { return };
+fn parse(context: &TcContext, hook: Hook, link: LinkHeader) -> bool {
+    let Some(work) = maps::scratch(hook) else { return false };
     let packet = &mut work.packet;
     let length = context.len();
-    let wanted = if length < HEADERS { length } else { HEADERS };
-    if context.data() + wanted as usize > context.data_end() {
-        // Headers beyond the linear part. When they cannot be pulled, what can be read decides.
-        let _pulled = context.pull_data(wanted);
-    }
     // SAFETY: the context is the kernel's own.
     let skb = unsafe { &*context.skb.skb };
     packet.ifindex = skb.ifindex;
@@ -156,4 +161,6 @@ fn parse(context: &TcContext, hook: Hook, link: LinkHeader) {
     }
     let bytes = Linear::new(context.data(), context.data_end(), length, &mut work.cursor);
     packet.parse(&bytes, link);
+    let linear = (context.data_end() - context.data()) as u32;
+    linear < HEADERS.min(length) && packet.lacks_something()
 }

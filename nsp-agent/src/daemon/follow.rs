@@ -274,6 +274,9 @@ impl Agent {
         self.cares += 1;
         self.watch_policy();
         self.tidy_overlay();
+        if let Err(error) = self.datapath.tidy_flow_filter() {
+            self.complain("the filter of conversations is not emptied", &error);
+        }
         if self.follows_listeners() {
             match sockets::listeners().await {
                 Ok(listeners) if listeners != self.listeners => {

@@ -9,7 +9,7 @@ use nsp_common::{
     verdict::Direction,
 };
 
-use super::{copied, proven::proven};
+use super::{copied, flow_filter::expect, proven::proven};
 use crate::barrier;
 
 /// Conversations that this host opened and nobody answered yet. What others send never makes an
@@ -99,6 +99,7 @@ pub(super) fn or_null<T>(pointer: Option<*mut T>) -> *mut T {
 /// Puts a conversation among the unproven, by who opened it.
 #[inline(always)]
 pub(crate) fn put_unproven(key: &FlowKey, flow: &Flow) -> Result<(), i32> {
+    expect(key);
     match (key.is_v4(), flow.opened_by()) {
         (true, Direction::Outbound) => ASKED_V4.insert(&key.v4(), flow, 0),
         (true, Direction::Inbound) => KNOCKED_V4.insert(&key.v4(), flow, 0),

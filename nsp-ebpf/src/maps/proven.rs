@@ -14,7 +14,7 @@ use nsp_common::{
     flow::{Flow, FlowKey, FlowKeyV4, Proven},
 };
 
-use super::or_null;
+use super::{flow_filter::expect, or_null};
 use crate::atomic::add as add_word;
 
 /// IPv4.
@@ -72,6 +72,7 @@ pub(super) fn proven(key: &FlowKey) -> *mut Flow {
 /// fine the compiler leaves a pointer where the error would be, and does arithmetic with it.)
 #[inline(always)]
 pub(crate) fn put_proven(key: &FlowKey, entry: &mut Proven) -> i32 {
+    expect(key);
     let peer = peer(key);
     let most = if key.is_v4() { &PEER_FLOWS_MAX_V4 } else { &PEER_FLOWS_MAX_V6 };
     if !take_place(&peer, most.load()) {

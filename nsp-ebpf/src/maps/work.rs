@@ -32,12 +32,12 @@ pub(crate) struct Work {
     pub(crate) slot: u32,
     /// What the live overlay has.
     pub(crate) overlay: u32,
+    /// The half of the filter of conversations that is read.
+    pub(crate) filter_half: u32,
     /// The conversation to be judged anew, and what came of it; then on its way to the proven.
     pub(crate) entry: Proven,
     /// Whether it was, as one of [`anew`].
     pub(crate) anew: u32,
-    /// Zero.
-    pub(crate) _pad: u32,
     /// The cgroups of a sender that is only described.
     pub(crate) cgroups: [u64; 8],
     /// Where the parser forgets offsets.

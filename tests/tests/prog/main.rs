@@ -6,6 +6,7 @@ mod captures;
 mod cost;
 mod discovery;
 mod dry_run;
+mod flow_filter;
 mod fragments;
 mod generations;
 mod icmp;
