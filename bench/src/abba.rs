@@ -124,16 +124,11 @@ mod tests {
         let mut order = String::new();
         let mut measured = [Pairs::default()];
         let mut runs = 0.0;
-        alternate(
-            &mut measured,
-            Order { pairs: 4, block: 2 },
-            |is_with| Ok(is_with),
-            |is_with| {
-                order.push(if *is_with { 'B' } else { 'A' });
-                runs += 1.0;
-                Ok([runs])
-            },
-        )
+        alternate(&mut measured, Order { pairs: 4, block: 2 }, Ok, |is_with| {
+            order.push(if *is_with { 'B' } else { 'A' });
+            runs += 1.0;
+            Ok([runs])
+        })
         .unwrap();
         assert_eq!(order, "AABBBBAA");
         let [pairs] = measured;

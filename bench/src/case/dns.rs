@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use nsp_common::link::endpoint;
 use nsp_tests::packet::{
     Family::V4,
@@ -84,15 +84,14 @@ fn measure(plan: &Plan, kernel: &Kernel, names: usize, report: &mut Report) -> R
 
 /// Before anything is timed: an answer teaches all of its addresses, but not without a question.
 fn teaches(kernel: &Kernel) -> Result<()> {
-    let all_of = |id| (0..20).map(move |host| address(id, host));
-    let [known, unknown] = [u16::MAX, u16::MAX - 32];
-    kernel.verdict("nsp_xdp", &answer(unknown, LISTED, 20))?;
-    kernel.verdict("nsp_egress", &question(known, LISTED))?;
-    kernel.verdict("nsp_xdp", &answer(known, LISTED, 20))?;
-    for (id, is_known) in [(known, true), (unknown, false)] {
-        for address in all_of(id) {
-            let learned = kernel.datapath.learned_of(address).context("learned addresses")?;
-            ensure!(learned.is_some() == is_known, "{address} is learned: {}", learned.is_some());
+    let own = |net: u8| (0..20).map(move |host| IpAddr::from([203, 0, net, host]));
+    kernel.verdict("nsp_xdp", &message(1, LISTED, own(112)))?;
+    kernel.verdict("nsp_egress", &question(2, LISTED))?;
+    kernel.verdict("nsp_xdp", &message(2, LISTED, own(113)))?;
+    for (net, is_known) in [(112, false), (113, true)] {
+        for address in own(net) {
+            let is_learned = kernel.datapath.learned_of(address)?.is_some();
+            ensure!(is_learned == is_known, "{address} is learned: {is_learned}");
         }
     }
     Ok(())
@@ -105,17 +104,16 @@ fn question(id: u16, name: &str) -> Vec<u8> {
     packet.bytes()
 }
 
+/// An answer with so many addresses, as many as a busy host learns: the same come again after 4,096.
 fn answer(id: u16, name: &str, addresses: u8) -> Vec<u8> {
-    let mut message = dns::query(id, name, A).response();
-    for host in 0..addresses {
-        message = message.pointed(12, address(id, host), 60);
-    }
-    let packet: Packet = eth() / (V4.ip(RESOLVER, Server) / udp(53, 40_000) / message);
-    packet.bytes()
+    let [high, low] = id.to_be_bytes();
+    let address = |host| IpAddr::from([198, 51, 100 + (high & 15), low.wrapping_add(host)]);
+    message(id, name, (0..addresses).map(address))
 }
 
-/// As many addresses as a busy host learns: the same come again after 4,096.
-fn address(id: u16, host: u8) -> IpAddr {
-    let [high, low] = id.to_be_bytes();
-    [198, 51, 100 + (high & 15), low.wrapping_add(host)].into()
+fn message(id: u16, name: &str, addresses: impl Iterator<Item = IpAddr>) -> Vec<u8> {
+    let begun = dns::query(id, name, A).response();
+    let message = addresses.fold(begun, |message, address| message.pointed(12, address, 60));
+    let packet: Packet = eth() / (V4.ip(RESOLVER, Server) / udp(53, 40_000) / message);
+    packet.bytes()
 }
