@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Row;
+use super::{Row, plot::short};
 
 /// One thing that was measured of nsp, and of others.
 pub(crate) struct Comparison<'a> {
@@ -74,7 +74,7 @@ impl Comparison<'_> {
 
     fn name(&self) -> String {
         let Row { case, size, family, metric, .. } = self.nsp;
-        format!("{case} {family}, {size}, {metric}")
+        format!("{case} {family}, {}, {metric}", short(*size as f64))
     }
 }
 

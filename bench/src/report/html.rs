@@ -67,7 +67,7 @@ fn grid(figures: &str) -> String {
 fn class(subject: &str) -> &'static str {
     match subject {
         _ if subject.starts_with("nsp") && subject != "nsp-lpm-trie" => "nsp",
-        "drop" | "none" | "hash" => "bound",
+        "drop" | "none" | "hash" | "noop" | "parse" => "bound",
         _ => "peer",
     }
 }
@@ -109,5 +109,83 @@ fn number(value: f64) -> String {
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
         _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Samples;
+
+    /// A report with a row of everything that is drawn.
+    fn report() -> Report {
+        let mut report = Report::new(true);
+        report.note("a < b");
+        let mut add = |case, subject, size, family, metric: &str, unit, value: f64| {
+            let samples = Samples::one(value);
+            report.rows.push(Row::of(case, subject, size, family, metric, unit, &samples));
+        };
+        for size in [10, 1_000_000] {
+            add("noop", "none", size, "v4", "hit", "ns/packet", 20.0);
+            add("parse", "none", size, "v4", "hit", "ns/packet", 40.0);
+            for subject in ["nsp", "nsp-lpm-trie"] {
+                add("lookup", subject, size, "v4", "hit", "ns/packet", 100.0);
+                add("denied_hit", subject, size, "v4", "hit", "ns/packet", 200.0);
+                add("swap", subject, size, "v4", "under a flood", "ms", 10.0);
+            }
+            add("memory", "nsp", size, "v4", "kernel memory", "bytes/prefix", 4.0);
+        }
+        for subject in ["nsp", "nsp-lpm-trie"] {
+            add("lookup", subject, 27_693, "v6", "real table, hit", "ns/packet", 90.0);
+        }
+        for subject in ["nsp", "hash"] {
+            add("established", subject, 1_000_000, "v4", "64 peers", "ns/packet", 90.0);
+        }
+        add("new_flow", "nsp", 1_000_000, "v4", "SYN comes, by its rule", "ns/packet", 900.0);
+        add("dns", "nsp", 10_000, "v4", "question", "ns/packet", 900.0);
+        for subject in ["nsp", "nft-ingress", "drop"] {
+            add("flood", subject, 100_000, "v4", "outside, open port", "ns/packet", 500.0);
+            add("load", subject, 100_000, "v4", "file to in force", "ms", 500.0);
+        }
+        for subject in ["nsp", "none"] {
+            add("throughput", subject, 10_000, "v4", "in", "Gbit/s", 20.0);
+        }
+        for metric in ["in, of none", "in, of none, lower 95 %", "in, of none, upper 95 %"] {
+            add("throughput", "nsp", 10_000, "v4", &format!("{metric}, few pairs"), "%", 99.0);
+        }
+        report
+    }
+
+    #[test]
+    fn everything_is_drawn_and_what_is_opened_is_closed() {
+        let page = page(&report());
+        let titles = [
+            "Targets: ",
+            "The look-up of an address",
+            "A packet that is denied",
+            "Conversations",
+            "A packet in a flood",
+            "From a file to its being in force",
+            "From a compiled policy",
+            "Memory, by number of prefixes",
+            "What is let through",
+            "DNS",
+            "This machine",
+            "Every row",
+        ];
+        for title in titles {
+            assert!(page.contains(title), "{title}");
+        }
+        for tag in ["section", "figure", "svg", "g", "ul", "li", "table", "div", "text", "details"]
+        {
+            let count = |start: &str| page.matches(start).count();
+            let opened = count(&format!("<{tag}>")) + count(&format!("<{tag} "));
+            assert_eq!(opened, count(&format!("</{tag}>")), "{tag}");
+            assert!(opened > 0, "{tag}");
+        }
+        assert!(page.contains("a &lt; b"));
+        for none in ["NaN", "\"inf", ">inf"] {
+            assert!(!page.contains(none), "{none}");
+        }
     }
 }

@@ -11,9 +11,9 @@ pub(super) use lines::{Line, Point, lines};
 /// How wide drawings are, in units of their own: the page scales them.
 const WIDTH: f64 = 560.0;
 
-/// About how wide a text is.
+/// About how wide a text is, in bold letters.
 fn width_of(text: &str) -> f64 {
-    text.chars().count() as f64 * 6.7
+    text.chars().count() as f64 * 7.6
 }
 
 /// A round distance between four to eight marks.
@@ -25,9 +25,10 @@ fn step(most: f64) -> f64 {
 
 /// A number of prefixes in short.
 pub(super) fn short(size: f64) -> String {
+    let tenths = |value: f64| (value * 10.0).round() / 10.0;
     match size {
-        1e6.. => format!("{}M", size / 1e6),
-        1e3.. => format!("{}k", size / 1e3),
+        1e6.. => format!("{}M", tenths(size / 1e6)),
+        1e3.. => format!("{}k", tenths(size / 1e3)),
         _ => format!("{size}"),
     }
 }

@@ -56,7 +56,8 @@ impl<'a> Rows<'a> {
         let others = subjects.iter().filter_map(|it| self.find(case, it, family, size, metric));
         let ratios = others.map(|row| (compare::ratio(self.0, row, nsp), row.subject));
         let (ratio, subject) = ratios.min_by(|one, other| one.0.total_cmp(&other.0))?;
-        Some((ratio, format!("× {subject}")))
+        let unit = if subjects.len() > 1 { format!("× {subject}") } else { "×".to_owned() };
+        Some((ratio, unit))
     }
 }
 

@@ -27,95 +27,95 @@ const OUTSIDE: &str = "outside, open port";
 const LOADED: &str = "file to in force";
 
 const DENIED: &str = "A denied packet, IPv4";
-const LOOKUP: &str = "The look-up of an address alone";
-const FLOW: &str = "A packet of an open conversation";
-const FLOOD: &str = "A flood from random sources, packets a second";
+const LOOKUP: &str = "The look-up of a listed address alone, beside the kernel's trie";
+const FLOW: &str = "Of 1,000,000 conversations, beside one hash look-up";
+const FLOOD: &str = "Packets a second in a flood, beside nft";
 const LOAD: &str = "From a file to in force, 1,000,000 prefixes";
 const MEMORY: &str = "Memory, 1,000,000 prefixes";
-const TRAFFIC: &str = "What is let through, over veth";
+const TRAFFIC: &str = "What is let through over veth, by what it is without nsp";
 
 pub(super) const TARGETS: &[Target] = &[
     Target {
         about: DENIED,
-        what: "listed, for another port: at 1,000,000 prefixes more than at 10",
+        what: "more at 1,000,000 prefixes than at 10, from an address that is listed for another port",
         aim: Aim::AtMost(60.0),
         of: |rows| growth(rows, "denied_hit", "hit"),
     },
     Target {
         about: DENIED,
-        what: "not listed: at 1,000,000 prefixes more than at 10",
+        what: "more at 1,000,000 prefixes than at 10, from an address that is not listed",
         aim: Aim::AtMost(60.0),
         of: |rows| growth(rows, "denied_miss", "miss"),
     },
     Target {
         about: DENIED,
-        what: "at 10 prefixes, by the row of reading headers",
+        what: "at 10 prefixes, beside the row of reading headers",
         aim: Aim::AtMost(5.0),
         of: |rows| by_parse(rows, |row| row.median),
     },
     Target {
         about: DENIED,
-        what: "at 10 prefixes, by reading headers above the row of nothing",
+        what: "at 10 prefixes, beside reading headers without the harness",
         aim: Aim::AtMost(5.0),
         of: |rows| by_parse(rows, |row| rows.above(row)),
     },
     Target {
         about: LOOKUP,
-        what: "listed among 1,000,000 of IPv4, times as fast as the kernel's trie",
+        what: "1,000,000 prefixes of IPv4",
         aim: Aim::AtLeast(20.0),
         of: |rows| rows.times("lookup", "v4", M, "hit", TRIE),
     },
     Target {
         about: LOOKUP,
-        what: "listed among 100,000 of IPv4, times as fast as the kernel's trie",
+        what: "100,000 prefixes of IPv4",
         aim: Aim::AtLeast(10.0),
         of: |rows| rows.times("lookup", "v4", K100, "hit", TRIE),
     },
     Target {
         about: LOOKUP,
-        what: "IPv6, the real table of 2015, times as fast as the kernel's trie",
+        what: "IPv6, the real table of 2015",
         aim: Aim::AtLeast(5.0),
         of: |rows| rows.times("lookup", "v6", REAL_V6, "real table, hit", TRIE),
     },
     Target {
         about: LOOKUP,
-        what: "IPv6, 250,000 of 64 rules, times as fast as the kernel's trie",
+        what: "IPv6, 250,000 prefixes of 64 rules",
         aim: Aim::AtLeast(10.0),
         of: |rows| rows.times("lookup", "v6", K250, "hit", TRIE),
     },
     Target {
         about: FLOW,
-        what: "1,000,000 of 64 peers, by one look-up in a hash table as large",
+        what: "a segment, of 64 peers",
         aim: Aim::AtMost(2.5),
         of: |rows| by_hash(rows, "64 peers"),
     },
     Target {
         about: FLOW,
-        what: "1,000,000 of a peer each, by one look-up in a hash table as large",
+        what: "a segment, of a peer each",
         aim: Aim::AtMost(2.5),
         of: |rows| by_hash(rows, "a peer each"),
     },
     Target {
         about: FLOOD,
-        what: "100,000 prefixes, times nft's",
+        what: "100,000 prefixes",
         aim: Aim::AtLeast(5.0),
         of: |rows| rows.times("flood", "v4", K100, OUTSIDE, NFT),
     },
     Target {
         about: FLOOD,
-        what: "1,000,000 prefixes, times nft's",
+        what: "1,000,000 prefixes",
         aim: Aim::AtLeast(8.0),
         of: |rows| rows.times("flood", "v4", M, OUTSIDE, NFT),
     },
     Target {
         about: LOAD,
-        what: "times as fast as nft -f",
+        what: "beside nft -f",
         aim: Aim::AtLeast(5.0),
         of: |rows| rows.times("load", "v4", M, LOADED, NFT),
     },
     Target {
         about: LOAD,
-        what: "times as fast as ipset restore",
+        what: "beside ipset restore",
         aim: Aim::AtLeast(2.0),
         of: |rows| rows.times("load", "v4", M, LOADED, &["ipset"]),
     },
@@ -127,31 +127,31 @@ pub(super) const TARGETS: &[Target] = &[
     },
     Target {
         about: MEMORY,
-        what: "the kernel's for address tables, two generations",
+        what: "the kernel's for address tables, with two generations",
         aim: Aim::AtMost(20.0),
         of: |rows| plain(rows, "memory", M, "kernel memory"),
     },
     Target {
         about: TRAFFIC,
-        what: "a TCP stream in, lower 95 % bound, of the rate without nsp",
+        what: "a TCP stream in, lower 95 % bound",
         aim: Aim::AtLeast(95.0),
         of: |rows| of_none(rows, "throughput", "in, of none, lower 95 %"),
     },
     Target {
         about: TRAFFIC,
-        what: "a TCP stream out, lower 95 % bound, of the rate without nsp",
+        what: "a TCP stream out, lower 95 % bound",
         aim: Aim::AtLeast(95.0),
         of: |rows| of_none(rows, "throughput", "out, of none, lower 95 %"),
     },
     Target {
         about: TRAFFIC,
-        what: "a question and its answer, of the time without nsp",
+        what: "the time of a question and its answer",
         aim: Aim::AtMost(105.0),
         of: |rows| of_none(rows, "latency", "p50, of none"),
     },
     Target {
         about: TRAFFIC,
-        what: "the same with both ends on one processor",
+        what: "the same, both ends on one processor",
         aim: Aim::AtMost(105.0),
         of: |rows| of_none(rows, "latency", "p50, one processor, of none"),
     },
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(by_hash(rows, "64 peers"), Some((2.0, "×".to_owned())));
         assert_eq!(by_hash(rows, "a peer each"), None);
         let times = rows.times("lookup", "v4", M, "hit", TRIE);
-        assert_eq!(times, Some((20.0, "× nsp-lpm-trie".to_owned())));
+        assert_eq!(times, Some((20.0, "×".to_owned())));
         assert_eq!(by_parse(rows, |row| row.median), Some((3.0, "×".to_owned())));
         assert_eq!(by_parse(rows, |row| rows.above(row)), Some((6.0, "×".to_owned())));
         assert_eq!(growth(rows, "denied_hit", "hit"), Some((55.0, "ns".to_owned())));

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Row,
-        plot::{self, Line, Point, short},
+        plot::{self, Bar, Line, Point, short},
     },
     bar, class, distinct, figure, grid, section,
 };
@@ -28,60 +28,77 @@ pub(super) fn denied(rows: &[Row]) -> String {
     )
 }
 
-/// A figure for each thing that was measured: lines where there are several sizes, else bars.
+/// A figure for each thing that was measured at several sizes, with lines; and one of each case and family with
+/// bars for what was measured at one.
 fn by_size(rows: &[Row], cases: &[&str]) -> String {
     let of_cases = || rows.iter().filter(|row| cases.contains(&row.case));
     let mut figures = String::new();
-    for (case, family, metric) in distinct(of_cases(), |row| (row.case, row.family, &row.metric)) {
-        let same: Vec<_> = of_cases()
-            .filter(|it| (it.case, it.family, &it.metric) == (case, family, metric))
-            .collect();
-        let title = title(case, family, metric);
-        let sizes = distinct(same.iter().copied(), |row| row.size);
-        if sizes.len() > 1 {
-            let mut lines: Vec<_> = distinct(same.iter().copied(), |row| row.subject)
-                .into_iter()
-                .map(|subject| {
-                    line(subject, same.iter().copied().filter(|it| it.subject == subject))
-                })
-                .collect();
-            for bound in ["parse", "noop"] {
-                let is_wanted = bound == "noop" || case != "lookup";
-                let of =
-                    |it: &&Row| it.case == bound && it.family == family && sizes.contains(&it.size);
-                let is_hit = |it: &&Row| it.metric == "hit";
-                if is_wanted {
-                    lines.push(line(bound, rows.iter().filter(of).filter(is_hit)));
-                }
+    for (case, family) in distinct(of_cases(), |row| (row.case, row.family)) {
+        let same: Vec<_> = of_cases().filter(|it| (it.case, it.family) == (case, family)).collect();
+        let mut bars = Vec::new();
+        for metric in distinct(same.iter().copied(), |row| &row.metric) {
+            let same: Vec<_> = same.iter().copied().filter(|row| &row.metric == metric).collect();
+            if distinct(same.iter().copied(), |row| row.size).len() > 1 {
+                let lines = by_subject(rows, &same);
+                figures += &figure(&title(case, family, metric), &plot::lines(&lines, "ns"));
+                continue;
             }
-            lines.retain(|line| line.points.len() > 1);
-            figures += &figure(&title, &plot::lines(&lines, "ns"));
-        } else {
             let nsp = same.iter().copied().find(|row| row.subject == "nsp");
-            let bars: Vec<_> = same
-                .iter()
-                .map(|row| bar(rows, row, nsp, &format!("{:.0} ns", row.median)))
-                .collect();
-            let title = format!("{title}, {} prefixes", short(sizes[0] as f64));
-            figures += &figure(&title, &plot::bars(&bars));
+            bars.extend(same.iter().map(|row| {
+                let label =
+                    format!("{}, {} {}", metric_of(metric), short(row.size as f64), row.subject);
+                Bar { label, ..bar(rows, row, nsp, &format!("{:.0} ns", row.median)) }
+            }));
+        }
+        if !bars.is_empty() {
+            figures += &figure(&title(case, family, ""), &plot::bars(&bars));
         }
     }
     figures
 }
 
+/// A line a subject, and what the harness takes, and reading the headers beside what does more than that.
+fn by_subject(rows: &[Row], same: &[&Row]) -> Vec<Line> {
+    let of = |subject| same.iter().copied().filter(move |it| it.subject == subject);
+    let subjects = distinct(same.iter().copied(), |row| row.subject);
+    let mut lines: Vec<_> =
+        subjects.into_iter().map(|subject| line(subject, of(subject))).collect();
+    for bound in if same[0].case == "lookup" { &["noop"][..] } else { &["parse", "noop"] } {
+        let belongs = |it: &&Row| {
+            (it.case, it.family, &*it.metric) == (bound, same[0].family, "hit")
+                && same.iter().any(|row| row.size == it.size)
+        };
+        lines.push(line(bound, rows.iter().filter(belongs)));
+    }
+    lines.retain(|line| line.points.len() > 1);
+    lines
+}
+
 fn title(case: &str, family: &str, metric: &str) -> String {
     let family = if family == "v4" { "IPv4" } else { "IPv6" };
-    let what = match case {
-        "lookup" => "",
-        "denied_hit" => "denied, listed for another port: ",
-        _ => "denied, not listed: ",
+    let parts = match (case, metric) {
+        ("lookup", "") => vec![family],
+        ("lookup", _) => vec![family, metric_of(metric)],
+        ("denied_hit", "" | "hit") => vec![family, "listed for another port"],
+        ("denied_hit", _) => vec![family, "listed for another port", metric_of(metric)],
+        _ => vec![family, "not listed"],
     };
-    let metric = metric
-        .replace("hit", "listed addresses")
-        .replace("miss", "addresses that are not listed")
-        .replace("zipf", "listed, few with most of the traffic")
-        .replace("dependent", "each awaits the one before");
-    format!("{family}, {what}{metric}")
+    parts.join(", ")
+}
+
+/// A metric of the packet case in words.
+fn metric_of(metric: &str) -> &str {
+    match metric {
+        "hit" => "listed addresses",
+        "hit, dependent" => "listed addresses, each awaits the one before",
+        "miss" => "addresses that are not listed",
+        "zipf" => "few have most of the traffic",
+        "real table, hit" => "real table",
+        "real table, hit, dependent" => "real table, each awaits the one before",
+        "real table, miss" => "real table, not listed",
+        "real table, zipf" => "real table, few have most of the traffic",
+        _ => metric,
+    }
 }
 
 fn line<'a>(subject: &str, rows: impl Iterator<Item = &'a Row>) -> Line {
@@ -89,11 +106,7 @@ fn line<'a>(subject: &str, rows: impl Iterator<Item = &'a Row>) -> Line {
         .map(|row| Point { size: row.size as f64, value: row.median, spread: (row.p10, row.p90) })
         .collect();
     points.sort_by(|one, other| one.size.total_cmp(&other.size));
-    Line {
-        label: subject.to_owned(),
-        points,
-        class: if subject == "parse" { "bound" } else { class(subject) },
-    }
+    Line { label: subject.to_owned(), points, class: class(subject) }
 }
 
 /// Packets of conversations, and those that open them.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     super::{
         Row,
-        plot::{self, escaped, short},
+        plot::{self, Bar, escaped, short},
     },
     bar, class, distinct, figure, grid, number, section,
 };
@@ -65,16 +65,15 @@ fn beside(
 pub(super) fn swap(rows: &[Row]) -> String {
     let of_case = || rows.iter().filter(|row| row.case == "swap");
     let mut figures = String::new();
-    for size in distinct(of_case(), |row| row.size) {
+    for subject in distinct(of_case(), |row| row.subject) {
         let bars: Vec<_> = of_case()
-            .filter(|row| row.size == size)
+            .filter(|row| row.subject == subject)
             .map(|row| {
-                let mut bar = bar(rows, row, None, &format!("{:.1} ms", row.median));
-                bar.label = format!("{}, {}", row.subject, row.metric);
-                bar
+                let label = format!("{}, {}", short(row.size as f64), row.metric);
+                Bar { label, ..bar(rows, row, None, &format!("{:.1} ms", row.median)) }
             })
             .collect();
-        figures += &figure(&format!("{} prefixes", short(size as f64)), &plot::bars(&bars));
+        figures += &figure(&format!("{subject}, by number of prefixes"), &plot::bars(&bars));
     }
     section(
         "From a compiled policy to its being in force",

@@ -24,12 +24,18 @@ pub(super) fn section(rows: &[Row]) -> String {
         }
         let tiles: String = of_one.iter().map(tile).collect();
         let about = escaped(of_one[0].target.about);
-        let _written = write!(groups, "<h3>{about}</h3><ul class=\"targets\">{tiles}</ul>");
+        let _written = write!(
+            groups,
+            "<div style=\"--tiles:{}\"><h3>{about}</h3><ul class=\"targets\">{tiles}</ul></div>",
+            of_one.len()
+        );
     }
     let not_run = judged.len() - met - missed;
     let rest =
         if not_run == 0 { String::new() } else { format!(", {not_run} not measured in this run") };
-    format!("<section><h2>Targets: {met} met, {missed} missed{rest}</h2>{groups}</section>")
+    format!(
+        "<section><h2>Targets: {met} met, {missed} missed{rest}</h2><div class=\"groups\">{groups}</div></section>"
+    )
 }
 
 fn tile(judged: &Judged) -> String {
@@ -41,13 +47,12 @@ fn tile(judged: &Judged) -> String {
         );
     };
     let (class, word) = if is_met { ("met", "met") } else { ("missed", "missed") };
-    let value_said = match value.abs() {
-        20.0.. => format!("{value:.0}"),
-        _ => format!("{value:.1}"),
-    };
+    let digits = if value.abs() < 20.0 { 1 } else { 0 };
+    let (times, unit) = unit.strip_prefix('×').map_or(("", &**unit), |subject| ("×", subject));
     format!(
-        "<li class=\"{class}\"><b>{value_said}</b> <i>{}</i>{}<span>{}</span><em>{aim}: {word}</em></li>",
-        escaped(unit),
+        "<li class=\"{class}\"><b>{value:.digits$}{times}</b> <i>{}</i>{}<span>{}</span>\
+         <em>{aim}: {word}</em></li>",
+        escaped(unit.trim()),
         gauge(*value, *aim),
         escaped(what),
     )

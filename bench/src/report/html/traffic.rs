@@ -9,7 +9,7 @@ use super::{
 };
 
 /// A figure for each thing that was measured of a case, and each family.
-fn intervals_of(rows: &[Row], case: &str, aim: f64) -> String {
+fn intervals_of(rows: &[Row], case: &str, aims: &[(&str, f64)]) -> String {
     const OF_NONE: &str = ", of none";
     let of_case = || rows.iter().filter(|row| row.case == case);
     let whole = |row: &Row| row.metric.trim_end_matches(", few pairs").to_owned();
@@ -46,6 +46,7 @@ fn intervals_of(rows: &[Row], case: &str, aim: f64) -> String {
             }
         }
         if !found.is_empty() {
+            let aim = aims.iter().find(|(metric, _)| *metric == what).map(|(_, aim)| *aim);
             let family = if family == "v4" { "IPv4" } else { "IPv6" };
             figures += &figure(&format!("{case} {what}, {family}"), &plot::intervals(&found, aim));
         }
@@ -55,7 +56,10 @@ fn intervals_of(rows: &[Row], case: &str, aim: f64) -> String {
 
 /// Streams and questions.
 pub(super) fn section(rows: &[Row]) -> String {
-    let body = intervals_of(rows, "throughput", 95.0) + &intervals_of(rows, "latency", 105.0);
+    const STREAMS: &[(&str, f64)] = &[("in", 95.0), ("out", 95.0)];
+    const QUESTIONS: &[(&str, f64)] = &[("p50", 105.0), ("p50, one processor", 105.0)];
+    let body =
+        intervals_of(rows, "throughput", STREAMS) + &intervals_of(rows, "latency", QUESTIONS);
     super::section(
         "What is let through, by what it is without a filter",
         "Pairs of a run with and a run without over veth, in the order A B B A; medians of the pairs' ratios \

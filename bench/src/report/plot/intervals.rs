@@ -18,8 +18,8 @@ pub(in crate::report) struct Interval {
 const ROW: f64 = 27.0;
 const AXIS: f64 = 22.0;
 
-/// All of them below each other. `aim` is drawn beside what 100 % is.
-pub(in crate::report) fn intervals(intervals: &[Interval], aim: f64) -> String {
+/// All of them below each other. What is aimed at is drawn besides 100 %.
+pub(in crate::report) fn intervals(intervals: &[Interval], aim: Option<f64>) -> String {
     let widest = |text: fn(&Interval) -> &str| {
         intervals.iter().map(|it| width_of(text(it))).fold(0.0, f64::max)
     };
@@ -43,8 +43,9 @@ pub(in crate::report) fn intervals(intervals: &[Interval], aim: f64) -> String {
         );
         mark += step;
     }
-    let at = x(aim);
-    let _written = write!(svg, "<path class=\"aim\" d=\"M{at:.1} 0V{bottom:.1}\"/>");
+    if let Some(at) = aim.map(x) {
+        let _written = write!(svg, "<path class=\"aim\" d=\"M{at:.1} 0V{bottom:.1}\"/>");
+    }
     for (row, Interval { label, value, bounds, said, class }) in intervals.iter().enumerate() {
         let middle = ROW * row as f64 + ROW / 2.0 + 1.0;
         let base = middle + 4.5;
