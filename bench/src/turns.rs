@@ -36,7 +36,7 @@ pub(crate) fn time(
     // Whoever was measured before has filled the caches with tables of its own, which is not what programs
     // find under load: each sample comes after packets that are not counted.
     let (rounds, before, repeat) =
-        if plan.quick { (5, 60_000, 30_000) } else { (21, 200_000, 100_000) };
+        if plan.quick { (7, 60_000, 30_000) } else { (21, 200_000, 100_000) };
     let mut samples = vec![Samples::default(); items.len()];
     for round in 0..=rounds {
         let mut turn: Vec<_> = items.iter().zip(&mut samples).collect();

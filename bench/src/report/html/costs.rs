@@ -46,7 +46,7 @@ fn by_size(rows: &[Row], cases: &[&str]) -> String {
             let nsp = same.iter().copied().find(|row| row.subject == "nsp");
             bars.extend(same.iter().map(|row| {
                 let label =
-                    format!("{}, {} {}", metric_of(metric), short(row.size as f64), row.subject);
+                    format!("{}, {}: {}", metric_of(metric), short(row.size as f64), row.subject);
                 Bar { label, ..bar(rows, row, nsp, &format!("{:.0} ns", row.median)) }
             }));
         }
