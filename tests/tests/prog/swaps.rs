@@ -37,10 +37,10 @@ use self::{
     sayings::{Saying, asked, summed, told},
 };
 
-/// Swaps of the short form. Each waits for the kernel in every update of a map of maps, twice 7 to 20 ms on
-/// two busy processors: a thousand take most of a minute.
-const SWAPS: usize = 1_000;
-/// The same by the reference engine, which has three such maps.
+/// Swaps of the short form. Each waits for the kernel before it writes, and in the update of the trie of
+/// names: 7 to 20 ms on two busy processors.
+const SWAPS: usize = 2_000;
+/// The same by the reference engine, which has three maps that are waited for.
 const SWAPS_BY_TRIE: usize = 250;
 /// Swaps of the long form.
 const SWAPS_FULL: usize = 10_000;
