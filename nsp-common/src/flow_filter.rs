@@ -34,7 +34,7 @@ pub const fn place(key: &FlowKey) -> (usize, u64) {
     let mixed = folded(&remote.octets).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ rest;
     let mixed = (mixed ^ mixed >> 31 ^ folded(&local.octets)).wrapping_mul(0x94d0_49bb_1331_11eb);
     let bit = (mixed >> (64 - BITS.ilog2())) as usize;
-    (bit / 64 & (WORDS - 1), 1 << (bit % 64))
+    ((bit / 64) & (WORDS - 1), 1 << (bit % 64))
 }
 
 /// An address in eight bytes. Of IPv4 all but the last four are the same.
