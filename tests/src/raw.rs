@@ -40,6 +40,12 @@ pub(crate) fn bypass_queueing(socket: &OwnedFd) -> io::Result<()> {
     set_packet_option(socket, libc::PACKET_QDISC_BYPASS)
 }
 
+/// Makes a packet socket expect a `virtio_net_hdr` before each frame, which says how much of it is to be
+/// linear.
+pub(crate) fn expect_layout(socket: &OwnedFd) -> io::Result<()> {
+    set_packet_option(socket, libc::PACKET_VNET_HDR)
+}
+
 /// The next frame of a packet socket into `buffer`: its length and the tag taken out of it.
 pub(crate) fn receive_frame(
     socket: BorrowedFd<'_>,

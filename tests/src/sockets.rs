@@ -12,7 +12,7 @@ mod udp;
 pub use self::{
     delivered::Delivered,
     echo::{EchoServer, Served},
-    frames::{FrameListener, FrameSender},
+    frames::{FrameListener, FrameSender, ScatteredSender},
     outcome::Outcome,
     ping::ping,
     tcp::{TcpCounters, still_echoes, tcp_connect, tcp_counters, tcp_open},

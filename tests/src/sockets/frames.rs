@@ -72,6 +72,42 @@ impl FrameSender {
     }
 }
 
+/// Sends frames of which the link header alone is in the linear part of the buffer, as drivers may hand
+/// them on; frames shorter than a page (packet(7), `packet_alloc_skb`) are linear all the same.
+#[derive(Debug)]
+pub struct ScatteredSender {
+    socket: OwnedFd,
+}
+
+impl ScatteredSender {
+    /// For an interface of the namespace.
+    ///
+    /// # Panics
+    /// When there is no such interface.
+    pub fn open(namespace: &Namespace, interface: &str) -> Self {
+        let FrameSender { socket } = FrameSender::open(namespace, interface);
+        raw::expect_layout(&socket).expect("every packet socket has this option");
+        Self { socket }
+    }
+
+    /// Sends one frame.
+    ///
+    /// # Panics
+    /// When the kernel refuses it, or would have it linear.
+    pub fn send(&self, packet: impl Into<Packet>) {
+        /// `struct virtio_net_hdr`; its third and fourth byte say how much is header.
+        const LAYOUT: [u8; 10] = [0, 0, 14, 0, 0, 0, 0, 0, 0, 0];
+        const PAGE: usize = 4096;
+        let packet = packet.into();
+        let frame = packet.bytes();
+        assert!(frame.len() > PAGE, "{packet} is too short to be scattered");
+        let bytes = [&LAYOUT[..], &frame].concat();
+        let sent = send(&self.socket, &bytes, SendFlags::empty());
+        let sent = sent.unwrap_or_else(|error| panic!("sending {packet}: {error}"));
+        assert_eq!(sent, bytes.len(), "{packet} went out in part");
+    }
+}
+
 /// Sees the frames that arrive at an interface, from the moment it is opened.
 ///
 /// It stands before TC ingress and after XDP: what arrives here may still be dropped. To see what

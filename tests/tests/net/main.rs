@@ -35,6 +35,7 @@ mod names_pieces;
 mod outbound;
 mod overlay;
 mod perimeter;
+mod scattered;
 mod seen;
 mod service;
 mod spoofed;
