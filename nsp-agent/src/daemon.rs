@@ -163,6 +163,7 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
     let mut care = tokio::time::interval(CARE_INTERVAL);
+    care.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut drain_at = tokio::time::Instant::now() + DRAIN_INTERVAL;
     let mut detached = None;
     drop(progress);

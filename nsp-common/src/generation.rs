@@ -2,8 +2,8 @@
 
 use crate::verdict::{AccessMode, Direction};
 
-/// Slots that generations are built in: the current one, the one before it, the one being built,
-/// and one that waits for the last packets that may still look at it.
+/// Slots that generations are built in: zero, which is what "nothing published" points at; the current one,
+/// the one before it, and the one being built, after a grace period.
 pub const SLOTS: u32 = 4;
 
 /// Associations in one generation. Their numbers are interned and outlive it.

@@ -44,7 +44,8 @@ pub struct Packet {
     pub key: FlowKey,
     /// The conversation that an ICMP error is about, when it is [`flags::INNER`].
     pub inner: FlowKey,
-    /// Length in bytes, counted in the records: of the frame, or of the socket buffer.
+    /// Length in bytes, counted in the records: of the frame, or of the socket buffer. Of a frame in pieces
+    /// at XDP that is refused before its header's length was looked at, the first piece.
     pub length: u32,
     /// The device it came in by or goes out by.
     pub ifindex: u32,
@@ -127,7 +128,7 @@ impl Packet {
     }
 
     /// Whether a header was not there to be read, as far as that can be told: a flaw may be of that or of
-    /// the packet.
+    /// the packet, and so may an ICMP error be that says of nothing what it is about.
     #[inline(always)]
     pub const fn lacks_something(&self) -> bool {
         self.flaw != 0 || self.has(flags::ICMP_ERROR) && !self.has(flags::INNER)

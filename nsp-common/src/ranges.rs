@@ -10,7 +10,7 @@
 //!                         └─► node: count │ usual reference │ starts, sorted │ other references
 //!                         └─► split: a reference for each high byte of the word ─► node
 //!                         │                                                   └─► table, by the low byte
-//!                         └─► chain: up to four words that all have to be these, for the one long prefix
+//!                         └─► chain: up to three words that all have to be these, for the one long prefix
 //! ```
 //!
 //! Memory that is not in a near cache costs more than all the arithmetic here (some 50 ns a line on the

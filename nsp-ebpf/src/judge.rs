@@ -6,7 +6,10 @@
 //! (kernel 5.6) are checked once each, and their stacks share the 512 bytes only with their callers'.
 //! They share the hook's work place and nothing else. Each looks it up by itself: the verifier of 6.1 takes no key of a map from memory that comes as an argument.
 
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_coarse_ns};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{bpf_ktime_get_coarse_ns, generated::bpf_skb_pull_data},
+};
 use nsp_common::{
     decide::{
         Decision, Followed, LAPSED, Step, Tables, Whose, allowed, blocked, follow, key_of, lapse,
@@ -405,9 +408,17 @@ pub(crate) extern "C" fn nsp_resolving_described(hook: u32) -> u32 {
 pub(crate) extern "C" fn nsp_strict_skb(skb: *mut __sk_buff) -> u32 {
     let hook = Hook::Egress as u32;
     // What a host that routes lets through is nobody's question here.
-    let is_asked =
-        maps::work(hook).is_some_and(|work| !matches!(work.decision.reason, Reason::Forwarded));
-    u32::from(is_asked && dns::is_refused(hook, Socket(skb), &Buffer(skb)))
+    let Some(work) = maps::work(hook) else { return 0 };
+    if matches!(work.decision.reason, Reason::Forwarded) {
+        return 0;
+    }
+    // Beyond the linear part lie pages that may still be the sender's (MSG_ZEROCOPY, splice): they would
+    // be written again behind the judge's back. What is pulled is a copy; what cannot be, is not read.
+    // SAFETY: the context is the kernel's own; nobody holds a pointer into the packet.
+    if unsafe { bpf_skb_pull_data(skb, work.packet.end) } != 0 {
+        work.packet.end = work.packet.payload;
+    }
+    u32::from(dns::is_refused(hook, Socket(skb), &Buffer(skb)))
 }
 
 /// Decides about the call in the hook's work place. It is not concluded: most calls become packets.

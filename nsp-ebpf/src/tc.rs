@@ -112,7 +112,7 @@ fn ask(skb: *mut __sk_buff) {
 
 /// Reads the headers. Most buffers have theirs in the linear part and nothing else, and to have more put
 /// there may cost a new head: so that is done when something was missing. When it cannot be, what can be
-/// read decides.
+/// read decides. (What is behind the headers may still be the sender's to write.)
 #[inline(always)]
 fn read(context: &TcContext, parser: extern "C" fn(*mut __sk_buff) -> u32) {
     let skb = context.skb.skb;

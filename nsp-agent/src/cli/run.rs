@@ -179,7 +179,9 @@ impl Run {
             DaemonError::Datapath(DatapathError::NoMemory { .. }) => Failure::failed(
                 daemon::with_sources(&error),
             )
-            .with_cure("smaller numbers for --flows and --flows-v6, or more memory for the unit"),
+            .with_cure(
+                "more memory for the unit; or smaller numbers for --flows and --flows-v6, or shorter lists",
+            ),
             other => Failure::failed(daemon::with_sources(&other)),
         })
     }

@@ -32,6 +32,8 @@ const NO_PREALLOC: u32 = 1;
 /// `BPF_F_INNER_MAP` (kernel 5.10): arrays of other sizes may take this one's place in a map of maps.
 const ANY_SIZE: u32 = 1 << 12;
 const MORE_PAGES: &str = "MORE_PAGES";
+/// Slots that hold anything: all but zero.
+pub(super) const PARTS: usize = SLOTS as usize - 1;
 
 type Pages = Array<MapData, Page>;
 type TrieV4 = LpmTrie<MapData, [u8; 4], u32>;
@@ -59,8 +61,8 @@ impl AddressTables {
         Ok(Self {
             engine: capacities.engine,
             room,
-            pages: Mapped::new(ebpf, "PAGES", SLOTS as usize * room, PAGE_BYTES)?,
-            more_pages: take(ebpf, "MORE_PAGES")?,
+            pages: Mapped::new(ebpf, "PAGES", PARTS * room, PAGE_BYTES)?,
+            more_pages: take(ebpf, MORE_PAGES)?,
             v4: take(ebpf, "ADDRESSES_V4")?,
             v6: take(ebpf, "ADDRESSES_V6")?,
             idle: Pages::create(1, ANY_SIZE).map_err(failed(MORE_PAGES))?,
@@ -78,7 +80,7 @@ impl AddressTables {
 
     fn fill_ranges(&mut self, slot: u32, pages: &[Page]) -> Result<(), DatapathError> {
         let (near, more) = pages.split_at(pages.len().min(self.room));
-        self.pages.write(slot as usize * self.room, near);
+        self.pages.write((slot as usize - 1) * self.room, near);
         if more.is_empty() {
             return self.release(slot);
         }

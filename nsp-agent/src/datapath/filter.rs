@@ -1,19 +1,22 @@
 //! Keeps the filter before the tables of conversations from filling up ([`nsp_common::flow_filter`]).
 
-use std::sync::atomic::Ordering;
+use std::{mem::offset_of, sync::atomic::Ordering};
 
 use aya::Ebpf;
 use nsp_common::{
     flow_filter::{BITS, Half, WORDS, place},
     flow_key::FlowKey,
+    generation::Control,
 };
 
 use super::{Datapath, DatapathError, FlowCursor, mapped::Mapped};
 
 /// The word of the control map that says which half is read.
-const HALF_WORD: usize = 3;
+const HALF_WORD: usize = offset_of!(Control, filter_half) / 8;
 /// From so many set bits on the filter lets an eighth of a flood through.
 const CROWDED: u32 = BITS / 8;
+/// The part of the needed bits that is given up a second: half of them in some twenty.
+const DECAY: u32 = 32;
 /// Parts of the tables, of a thousand conversations each, that are read at once: some ten milliseconds.
 const PARTS: usize = 64;
 
@@ -24,7 +27,8 @@ pub(super) struct FlowFilter {
     half: usize,
     /// Where to go on in the tables, when the other half is being filled.
     filling: Option<FlowCursor>,
-    /// Bits that had to be set the last time.
+    /// Bits that were set when the other half was full the last time; less each second, for those may end
+    /// whom they were for.
     needed: u32,
 }
 
@@ -58,10 +62,15 @@ impl Datapath {
             Some(from) => from,
             None => {
                 let set = self.filter.set_bits(self.filter.half);
-                // Where most of it is conversations that live, there is nothing to be gained.
-                if set < CROWDED || set < self.filter.needed.saturating_mul(2) {
+                // Where most of it is conversations that live, there is little to be gained: twice a minute
+                // it is tried all the same.
+                let needed = &mut self.filter.needed;
+                *needed -= *needed / DECAY;
+                if set < CROWDED || set < needed.saturating_mul(2) {
                     return Ok(());
                 }
+                // Who observed that this half is read may still be reading it.
+                self.grace()?;
                 self.filter.halves.clear(other, 1);
                 // A program that set its bit before may put its conversation in later, behind us.
                 self.grace()?;

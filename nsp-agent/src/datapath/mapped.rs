@@ -111,8 +111,8 @@ impl Mapped {
     /// One word of an entry, as the kernel programs see it.
     pub(super) fn word(&self, entry: usize, word: usize) -> &AtomicU64 {
         assert!(entry < self.entries && word * 8 < self.stride);
-        // SAFETY: inside the mapping and aligned to eight bytes; it lives as long as `self`, and
-        // this word is written through atomics only.
+        // SAFETY: inside the mapping and aligned to eight bytes; it lives as long as `self`. This side writes
+        // it through atomics, or by `clear` when nobody here holds a reference.
         unsafe {
             AtomicU64::from_ptr(self.memory.as_ptr().add(entry * self.stride + word * 8).cast())
         }

@@ -5,7 +5,7 @@ use std::io;
 use aya::{Ebpf, EbpfError, EbpfLoader, maps::MapError, programs::Program};
 use nsp_common::{ageing::Pace, generation::SLOTS};
 
-use super::{DatapathError, Engine, FlowRoom};
+use super::{DatapathError, Engine, FlowRoom, addresses};
 use crate::compile::{Sizes, limits::NAMES_MAX};
 
 /// The kernel programs, as `cargo xtask build` made them; empty in a build without them.
@@ -115,7 +115,7 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
         .override_global("ROW_CAPACITY", &globals[2], true)
         .override_global("RULE_CAPACITY", &globals[3], true)
         .override_global("NAME_CAPACITY", &globals[4], true)
-        .map_max_entries("PAGES", slots(pages))
+        .map_max_entries("PAGES", (addresses::PARTS * pages) as u32)
         .map_max_entries("CLASSES", slots(classes))
         .map_max_entries("CELLS", slots(cells))
         .map_max_entries("ROWS", slots(rows))

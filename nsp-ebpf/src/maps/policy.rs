@@ -184,7 +184,8 @@ pub(crate) struct RangeTable {
 impl Pages for RangeTable {
     #[inline(always)]
     fn page(&self, number: u32) -> Option<&Page> {
-        let bytes = match part(self.slot, &PAGE_CAPACITY, number) {
+        // There is no part for slot zero, which never holds anything: its pages are nowhere.
+        let bytes = match part(self.slot.wrapping_sub(1), &PAGE_CAPACITY, number) {
             Some(at) => PAGES.get_ptr(at)?,
             None => {
                 MORE_PAGES.get(self.slot)?.get_ptr(number.wrapping_sub(PAGE_CAPACITY.load()))?
