@@ -166,17 +166,7 @@ impl<'a> Rows<'a> {
     }
 
     fn row(&self, metric: &str, unit: &'static str, samples: &Samples) -> Row {
-        Row {
-            case: self.case.name,
-            subject: self.subject,
-            size: PREFIXES as u64,
-            family: self.family,
-            metric: metric.to_owned(),
-            unit,
-            median: samples.median(),
-            p10: samples.quantile(0.1),
-            p90: samples.quantile(0.9),
-            runs: samples.len(),
-        }
+        let Self { case, subject, family, .. } = self;
+        Row::of(case.name, subject, PREFIXES, family, metric, unit, samples)
     }
 }

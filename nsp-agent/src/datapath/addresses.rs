@@ -13,7 +13,12 @@ use nsp_common::{
     ranges::{PAGE_BYTES, Page},
 };
 
-use super::{Capacities, DatapathError, mapped::Mapped, publish::insert, take};
+use super::{
+    Capacities, DatapathError,
+    mapped::Mapped,
+    publish::{NO_PREALLOC, insert},
+    take,
+};
 use crate::compile::Compiled;
 
 /// Which table maps addresses to classes.
@@ -27,8 +32,6 @@ pub enum Engine {
     LpmTrie,
 }
 
-/// `BPF_F_NO_PREALLOC`, which tries insist on.
-const NO_PREALLOC: u32 = 1;
 /// `BPF_F_INNER_MAP` (kernel 5.10): arrays of other sizes may take this one's place in a map of maps.
 const ANY_SIZE: u32 = 1 << 12;
 const MORE_PAGES: &str = "MORE_PAGES";

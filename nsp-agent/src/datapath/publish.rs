@@ -24,7 +24,7 @@ use crate::compile::Compiled;
 /// memory (kernel 6.14 and later, `bpf_mem_alloc`).
 const INSERT_TRIES: u32 = 200;
 /// `BPF_F_NO_PREALLOC`, which tries insist on.
-const NO_PREALLOC: u32 = 1;
+pub(super) const NO_PREALLOC: u32 = 1;
 
 /// The value is a [`Unit`] as two words.
 type NameTrie = LpmTrie<MapData, [u8; KEY_LEN], [u32; 2]>;

@@ -21,7 +21,8 @@ use crate::{seen, service};
 
 const SYSLOG: u16 = 514;
 
-const POLICY: &str = r#"
+/// The office may log, and nobody else.
+pub(crate) const POLICY: &str = r#"
     [perimeter]
     name = "payments"
     [profile.log.inbound.office]

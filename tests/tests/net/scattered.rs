@@ -8,23 +8,12 @@ use nsp_tests::{
 };
 use serde_json::json;
 
-use crate::{seen, service};
+use crate::{accounting::POLICY, seen, service};
 
 const SYSLOG: u16 = 514;
 const SENT: u64 = 20;
 /// Longer than a page, and than a device's usual MTU.
 const PAYLOAD: usize = 5000;
-
-const POLICY: &str = r#"
-    [perimeter]
-    name = "payments"
-    [profile.log.inbound.office]
-    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
-    [resource.syslog]
-    ports = ["514/udp"]
-    profile = "log"
-    access_mode = "enforced"
-"#;
 
 #[test]
 fn headers_beyond_the_linear_part_are_read_all_the_same() {
