@@ -77,6 +77,8 @@ pub(crate) fn gather(
     kernel.datapath.each_flow(|entry| proven += usize::from(entry.is_proven))?;
     ensure!(proven == peers.len(), "{proven} conversations are open, not {}", peers.len());
     follows(&kernel, peers)?;
+    // As the agent does every ten seconds at least: records begin anew, and are of those who come next.
+    kernel.datapath.drain_records()?;
     hash(&mut kernel, peers, flow)?;
     Ok(kernel)
 }

@@ -26,6 +26,8 @@ pub mod progress {
     pub const LOCAL_RST: u16 = 1 << 4;
     /// Taken over from the kernel's sockets when the programs were attached.
     pub const SEEDED: u16 = 1 << 5;
+    /// Its last packet found no room for an access record of its own ([`super::Flow::is_collapsed`]).
+    pub const COLLAPSED: u16 = 1 << 6;
 }
 
 /// Bits of [`Flow::standing`]: what the policy thinks of it. Written once a generation, and apart
@@ -161,6 +163,15 @@ impl Flow {
     pub const fn is_mutual(&self) -> bool {
         self.progress & (progress::REPLIED | progress::ANSWERED | progress::SEEDED) != 0
             || matches!(self.opened_by(), Direction::Outbound)
+    }
+
+    /// Whether, the tables of access records being full, there can be none of its packets' own: the first
+    /// one of this epoch came when they were full already. (To look for it costs as much as the
+    /// conversation itself. Where another conversation has such a record, this one's packets go to the
+    /// collapsed row all the same, and none is uncounted.)
+    #[inline(always)]
+    pub const fn is_collapsed(&self, epoch_began_ns: u64) -> bool {
+        self.seen_ns < epoch_began_ns || self.has(progress::COLLAPSED)
     }
 
     /// The side that opened it.

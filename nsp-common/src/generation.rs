@@ -196,11 +196,13 @@ pub struct Control {
     pub overlay: u64,
     /// The half of the filter of conversations that is read ([`crate::flow_filter`]).
     pub filter_half: u64,
+    /// When the records of this epoch began; coarse monotonic ns.
+    pub epoch_began_ns: u64,
 }
 
 crate::shared!(Generation, 16);
 crate::shared!(Association, 16);
-crate::shared!(Control, 32);
+crate::shared!(Control, 40);
 
 #[cfg(test)]
 mod tests {

@@ -38,7 +38,7 @@ pub mod verdict;
 ///
 /// Raise it whenever a shared struct, a map's key or the meaning of a field changes: pinned maps of
 /// another version are not adopted.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// Implements `aya::Pod` for shared structs, next to their definition.
 ///

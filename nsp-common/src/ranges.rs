@@ -234,9 +234,7 @@ impl Words {
 /// The class of an address; [`CLASS_NONE`] also where the table is not what it should be.
 #[inline(always)]
 pub fn look_up<P: Pages + ?Sized>(pages: &P, mut words: Words) -> u32 {
-    let word = (words.high >> 48) as u32;
-    let Some(page) = pages.page(words.root + (word >> 10)) else { return CLASS_NONE };
-    let mut reference = page.word((word & 0x3ff) << 2);
+    let mut reference = first(pages, words);
     words.advance(1);
     for _ in 0..words.steps {
         if reference & NODE == 0 {
@@ -247,6 +245,23 @@ pub fn look_up<P: Pages + ?Sized>(pages: &P, mut words: Words) -> u32 {
         words.advance(used);
     }
     if reference & NODE == 0 { reference } else { CLASS_NONE }
+}
+
+/// What the root says of the first word.
+#[inline(always)]
+pub fn first<P: Pages + ?Sized>(pages: &P, words: Words) -> u32 {
+    let word = (words.high >> 48) as u32;
+    let Some(page) = pages.page(words.root + (word >> 10)) else { return CLASS_NONE };
+    page.word((word & 0x3ff) << 2)
+}
+
+/// The first bytes of the node that a reference leads to, if it does.
+#[inline(always)]
+pub fn beginning<P: Pages + ?Sized>(pages: &P, reference: u32) -> u32 {
+    match pages.page(page_of(reference)) {
+        Some(page) => page.half(at_of(reference)),
+        None => 0,
+    }
 }
 
 /// What the node that a reference leads to says of the next words, left-aligned.

@@ -21,6 +21,13 @@ pub(crate) fn opaque(mut value: usize) -> usize {
     value
 }
 
+/// The value is read here, although nobody wants it yet.
+#[inline(always)]
+pub(crate) fn read(value: u32) {
+    // SAFETY: as above.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) u64::from(value) => _, options(nomem, nostack)) }
+}
+
 /// Zero, which no processor knows before it has read `value`: added to an address it keeps the reads there
 /// behind that one, also where reads pass each other (aarch64). The verifier knows it for zero.
 #[inline(always)]

@@ -85,14 +85,23 @@ pub(crate) fn settle(entry: *mut Flow, judged: &Flow) {
     }
 }
 
-/// Ages and counts. True when the entry, which was `flow`, belongs among the proven ([`promote`]): when
+/// Ages and counts; remembers that the packet has no access record of its own, if it `collapses`. True when the entry, which was `flow`, belongs among the proven ([`promote`]): when
 /// this packet proves both ends, and once a second as long as there was no room.
 #[inline(always)]
-pub(crate) fn touch(packet: &Packet, found: Found, flow: &Flow, now_ns: u64) -> bool {
+pub(crate) fn touch(
+    packet: &Packet,
+    found: Found,
+    flow: &Flow,
+    now_ns: u64,
+    collapses: bool,
+) -> bool {
     // SAFETY: a map value, not null; nobody else keeps a reference to it. Other processors may
     // write the same words at once, plain stores of integers: the last one wins.
     let entry = unsafe { &mut *found.flow };
-    let bits = flow.progress_after(packet);
+    let mut bits = flow.progress_after(packet) & !progress::COLLAPSED;
+    if collapses {
+        bits |= progress::COLLAPSED;
+    }
     if bits != flow.progress {
         entry.progress = bits;
     }

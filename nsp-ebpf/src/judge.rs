@@ -27,7 +27,7 @@ use crate::{
     dns::{self, Buffer},
     flow,
     maps::{self, Hook, Work, anew},
-    report,
+    ranges, report,
     sender::{Caller, Described, NoSender, Sender, Socket, nearest_association, resolving_bits},
     tables::{Live, observe},
 };
@@ -79,7 +79,10 @@ pub(crate) extern "C" fn nsp_settle(hook: u32, again: u32) -> u32 {
         }
         Step::Refused(reason, class) => (reason, class, step::REFUSED),
         Step::Unclassifiable(reason, class) => (reason, class, step::UNCLASSIFIABLE),
-        Step::Undecided => return step::UNDECIDED,
+        Step::Undecided => {
+            ranges::touch_root(work.slot, &work.packet);
+            return step::UNDECIDED;
+        }
         Step::Later => return step::LATER,
     };
     work.decision.reason = reason;
@@ -91,6 +94,9 @@ pub(crate) extern "C" fn nsp_settle(hook: u32, again: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn nsp_weigh_inbound(hook: u32, answer: u32) -> u32 {
+    if answer == step::UNDECIDED && let Some(work) = maps::work(hook) {
+        ranges::touch_node(work.slot, &work.packet);
+    }
     weigh_by(hook, answer, NoSender);
     barrier::forget();
     let Some(work) = maps::work(hook) else { return Verdict::Pass as u32 };

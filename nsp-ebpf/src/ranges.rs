@@ -3,10 +3,14 @@
 use aya_ebpf::Global;
 use nsp_common::{
     address::{Address, Family},
-    ranges::{Words, look_up},
+    packet::Packet,
+    ranges::{Words, beginning, first, look_up},
 };
 
-use crate::maps::{self, RangeTable};
+use crate::{
+    barrier,
+    maps::{self, RangeTable},
+};
 
 /// The reference engine instead of range tables. The verifier knows it and leaves the other one out.
 #[unsafe(no_mangle)]
@@ -18,11 +22,40 @@ pub(crate) fn class_of(slot: u32, address: &Address, family: Family) -> u32 {
     if BY_TRIE.load() != 0 {
         return maps::class_by_trie(slot, address, family).unwrap_or(0);
     }
+    let words = words(address, family);
     match family {
-        Family::V4 => nsp_class_of_v4(slot, u32::from_be_bytes(address.v4_octets()), 0),
+        Family::V4 => nsp_class_of_v4(slot, (words.high >> 32) as u32, 0),
+        Family::V6 => nsp_class_of_v6(slot, words.high, words.low, 0),
+    }
+}
+
+/// Reads what the look-up of a packet's peer will begin with, so that it is on its way from memory while
+/// the packet's resource is looked for.
+#[inline(always)]
+pub(crate) fn touch_root(slot: u32, packet: &Packet) {
+    if BY_TRIE.load() == 0 {
+        let words = words(&packet.key.remote, packet.ip_family());
+        barrier::read(first(&RangeTable { slot, zero: 0 }, words));
+    }
+}
+
+/// The same for what it will read next.
+#[inline(always)]
+pub(crate) fn touch_node(slot: u32, packet: &Packet) {
+    if BY_TRIE.load() == 0 {
+        let table = RangeTable { slot, zero: 0 };
+        let reference = first(&table, words(&packet.key.remote, packet.ip_family()));
+        barrier::read(beginning(&table, reference));
+    }
+}
+
+#[inline(always)]
+fn words(address: &Address, family: Family) -> Words {
+    match family {
+        Family::V4 => Words::v4(u32::from_be_bytes(address.v4_octets())),
         Family::V6 => {
             let bits = u128::from_be_bytes(address.octets);
-            nsp_class_of_v6(slot, (bits >> 64) as u64, bits as u64, 0)
+            Words::v6((bits >> 64) as u64, bits as u64)
         }
     }
 }

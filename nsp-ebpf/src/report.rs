@@ -21,14 +21,15 @@ const FULL: i32 = -7;
 #[inline(always)]
 pub(crate) fn conclude(work: &mut Work, hook: u32) -> Verdict {
     let is_alone = Hook::is_alone(hook);
-    let Work { packet, decision, generation, now_ns, odd_epoch, event, .. } = work;
+    let Work { packet, decision, generation, now_ns, odd_epoch, event, collapses, .. } = work;
     let category = decision.category();
     tally(reason_counter(decision.reason as u8, packet.way(), decision.verdict), packet, is_alone);
     if !matches!(category, Category::None) {
         tally(category_counter(category), packet, is_alone);
         event.key = RecordKey::of(packet, decision, category, generation.number);
-        // What is denied comes by the million. When the tables are full it is not looked for in them.
-        let is_flood = matches!(decision.verdict, Verdict::Drop)
+        // What is denied comes by the million. When the tables are full it is not looked for in them, nor
+        // is what belongs to a conversation that came too late for them.
+        let is_flood = (matches!(decision.verdict, Verdict::Drop) || *collapses != 0)
             && is_alone
             && maps::is_full(*odd_epoch != 0, Grain::Network);
         let addition = Addition::of(packet, decision);
@@ -60,12 +61,13 @@ fn tally(counter: u32, packet: &Packet, is_alone: bool) {
 /// record is.
 #[inline(always)]
 pub(crate) fn record(work: &mut Work, is_alone: bool) {
-    let Work { packet, event, record: first, decision, now_ns, odd_epoch, cookie, .. } = work;
+    let Work { packet, event, record: first, decision, now_ns, odd_epoch, cookie, collapses, .. } =
+        work;
     let (odd, now_ns) = (*odd_epoch != 0, *now_ns);
-    let is_denied = matches!(decision.verdict, Verdict::Drop);
+    let is_one_of_many = matches!(decision.verdict, Verdict::Drop) || *collapses != 0;
     let addition = Addition::of(packet, decision);
     let is_full = maps::is_full(odd, Grain::Address);
-    if !(is_full && is_denied)
+    if !(is_full && is_one_of_many)
         && let Some(record) = maps::record(odd, Grain::Address, &event.key)
     {
         return accumulate(record, &addition, now_ns);
@@ -102,7 +104,7 @@ pub(crate) fn record(work: &mut Work, is_alone: bool) {
         }
     }
     let is_full = maps::is_full(odd, Grain::Network);
-    if !(is_full && is_denied) && coarse(&mut event.key, Grain::Network, first, &addition, odd) {
+    if !(is_full && is_one_of_many) && coarse(&mut event.key, Grain::Network, first, &addition, odd) {
         return;
     }
     event.key.coarsen(Grain::Many);

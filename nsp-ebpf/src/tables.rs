@@ -5,6 +5,7 @@ use nsp_common::{
     address::{Address, Family},
     class::{Class, PortEntry, RuleNumber},
     decide::{Allowed, Anew, Decision, Followed, IcmpBudget, Tables, Whose},
+    event::Grain,
     flow::{Flow, FlowKey},
     generation::{Association, Current, Generation},
     learned::Learned,
@@ -55,6 +56,7 @@ pub(crate) fn observe(work: &mut Work) {
     work.slot = current.slot(work.now_ns);
     work.generation = maps::generation(work.slot);
     work.anew = anew::NOT;
+    work.collapses = 0;
 }
 
 /// The maps as the packet in a work place sees them ([`observe`]). What is said there is not copied
@@ -90,6 +92,16 @@ impl<S: Sender> Live<S> {
             true => maps::flow(key),
             false => Found::NOTHING,
         };
+    }
+
+    /// Whether a packet of a conversation belongs to a row of many sources from the start.
+    #[inline(always)]
+    fn collapses(&self, flow: &Flow) -> bool {
+        let collapses = maps::is_full(self.work().odd_epoch != 0, Grain::Network)
+            && maps::control().is_some_and(|control| flow.is_collapsed(control.epoch_began_ns));
+        // SAFETY: the work place of this processor; a field that nobody holds a reference to.
+        unsafe { (*self.work).collapses = u32::from(collapses) };
+        collapses
     }
 
     /// What was observed.
@@ -162,7 +174,8 @@ impl<S: Sender> Tables for Live<S> {
         if self.found.flow.is_null() || self.is_dry() {
             return;
         }
-        if flow::touch(packet, self.found, flow, self.now_ns()) {
+        let collapses = self.collapses(flow);
+        if flow::touch(packet, self.found, flow, self.now_ns(), collapses) {
             // The copy there, not the entry: one of those that floods turn over may be another's by now.
             // SAFETY: the work place as above.
             unsafe {

@@ -1,6 +1,6 @@
 //! Reading back: counters, access records, events.
 
-use std::{collections::HashMap as ByKey, io, time::Duration};
+use std::{collections::HashMap as ByKey, io, mem::offset_of, time::Duration};
 
 use aya::{
     Ebpf,
@@ -11,9 +11,13 @@ use nsp_common::{
         COUNTERS, Counter, Event, Full, Grain, Loss, NEAR_ROWS, Near, Record, RecordKey,
         category_counter, lesson_counter, loss_counter, reason_counter,
     },
+    generation::Control,
     verdict::{Category, Direction, Lesson, Reason, Verdict},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    time::{ClockId, clock_gettime},
+};
 
 use super::{Datapath, DatapathError, mapped::Mapped, take};
 
@@ -98,6 +102,10 @@ impl RecordTables {
     }
 }
 
+/// Places of the words in [`Control`].
+const EPOCH_WORD: usize = offset_of!(Control, epoch) / 8;
+const EPOCH_BEGAN_WORD: usize = offset_of!(Control, epoch_began_ns) / 8;
+
 /// The records of one epoch.
 pub type Drained = Vec<(RecordKey, Record)>;
 
@@ -144,7 +152,10 @@ impl Datapath {
     pub fn drain_records(&mut self) -> Result<Drained, DatapathError> {
         let ended = (self.records.epoch & 1) as usize;
         self.records.epoch += 1;
-        self.control.store(0, 1, self.records.epoch);
+        let now = clock_gettime(ClockId::MonotonicCoarse);
+        let now_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+        self.control.store(0, EPOCH_BEGAN_WORD, now_ns);
+        self.control.store(0, EPOCH_WORD, self.records.epoch);
         self.grace()?;
         let mut drained = Vec::new();
         let RecordTables { fine, coarse, many, near, full, .. } = &mut self.records;

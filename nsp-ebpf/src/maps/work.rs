@@ -38,6 +38,8 @@ pub(crate) struct Work {
     pub(crate) entry: Proven,
     /// Whether it was, as one of [`anew`].
     pub(crate) anew: u32,
+    /// One when it has no access record of its own, which is known before one looks.
+    pub(crate) collapses: u32,
     /// The cgroups of a sender that is only described.
     pub(crate) cgroups: [u64; 8],
     /// Where the parser forgets offsets.

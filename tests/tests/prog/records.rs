@@ -1,5 +1,7 @@
 //! Access records: what they are about, what they sum up, and that nothing is lost unsaid.
 
+use std::{net::Ipv4Addr, thread, time::Duration};
+
 use nsp_agent::{
     compile::Sizes,
     datapath::{Capacities, FlowRoom},
@@ -106,7 +108,7 @@ fn flood_of_sources_collapses_and_every_packet_is_accounted_for() {
     let mut lab = crowded(4096);
     for number in 0..PACKETS as u32 {
         let [_, a, b, c] = number.wrapping_mul(2_654_435_761).to_be_bytes();
-        let v4 = std::net::Ipv4Addr::new(198, 20 + a % 8, b, c);
+        let v4 = Ipv4Addr::new(198, 20 + a % 8, b, c);
         let v6 = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0x5000 + u16::from(a), 0, 0, 0, 0, 1);
         let frame = if number % 2 == 0 {
             eth() / ipv4(v4, Server) / tcp(1, (number % 9000) as u16).syn()
@@ -136,6 +138,56 @@ fn flood_of_sources_collapses_and_every_packet_is_accounted_for() {
     }
 }
 
+/// An answer of a time server of the office to this host, at this port.
+fn answer(lab: &Lab, host: u8) {
+    let peer = Ipv4Addr::new(203, 0, 113, host);
+    let asks = eth() / ipv4(Server, peer) / udp(1000, 123);
+    let answers = eth() / ipv4(peer, Server) / udp(123, 1000);
+    for (program, frame) in [("nsp_egress", asks), ("nsp_xdp", answers)] {
+        lab.datapath.run(program, &frame.bytes(), DEVICE).expect("it runs");
+    }
+}
+
+#[test]
+fn conversation_that_comes_too_late_for_a_record_shares_a_row_and_earlier_ones_keep_theirs() {
+    const SOURCES: u64 = 200;
+    let mut lab = crowded(8);
+    let (early, late) = (1, 2);
+    answer(&lab, early);
+    answer(&lab, late);
+    // An epoch begins: a tick after the last packets of the one before.
+    thread::sleep(Duration::from_millis(20));
+    lab.clear();
+    answer(&lab, early);
+    for number in 0..SOURCES as u32 {
+        if number == 20 {
+            // There are no more records of addresses, and one of the office's network.
+            answer(&lab, 3);
+        }
+        let [.., a, b] = (number * 331).to_be_bytes();
+        let source = Ipv4Addr::new(203, if number < 20 { 0 } else { a }, b, 9);
+        let frame = eth() / ipv4(source, Server) / tcp(1, number as u16).syn();
+        lab.datapath.run("nsp_xdp", &frame.bytes(), DEVICE).expect("it runs");
+    }
+    for _ in 0..3 {
+        answer(&lab, early);
+        answer(&lab, late);
+    }
+    let (records, _) = lab.records();
+    let passed = |grain: Grain| -> u64 {
+        let passed = Category::PublicOutboundPerimeterRulesAllowed as u8;
+        let of = |key: &RecordKey| key.grain == grain as u8 && key.category == passed;
+        records.iter().filter(|(key, _)| of(key)).map(|(_, record)| record.packets).sum()
+    };
+    assert_eq!(
+        (passed(Grain::Address), passed(Grain::Network), passed(Grain::Many)),
+        (8, 2, 6),
+        "{records:?}"
+    );
+    let all: u64 = records.iter().map(|(_, record)| record.packets).sum();
+    assert_eq!(all, SOURCES + 16, "none is uncounted");
+}
+
 #[test]
 fn what_finds_no_room_at_all_is_lost_and_counted() {
     const PROTOCOLS: u64 = 200;
@@ -147,7 +199,7 @@ fn what_finds_no_room_at_all_is_lost_and_counted() {
         // As many networks and protocols, so that not even "many sources" has a row for each.
         let v6 = std::net::Ipv6Addr::new(0x2001, 0xdb8, u16::from(number), 0, 0, 0, 0, 1);
         for frame in [
-            eth() / ipv4(std::net::Ipv4Addr::new(198, number, 1, 1), Server) / raw(number, [0; 20]),
+            eth() / ipv4(Ipv4Addr::new(198, number, 1, 1), Server) / raw(number, [0; 20]),
             eth() / ipv6(v6, Server) / raw(number, [0; 20]),
         ] {
             bytes += frame.bytes().len() as u64;
