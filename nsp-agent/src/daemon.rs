@@ -16,6 +16,7 @@ mod learn;
 mod log;
 mod notify;
 mod overlay;
+pub mod pace;
 mod plan;
 mod seed;
 mod session;
@@ -48,12 +49,9 @@ use crate::{
 };
 pub use errors::DaemonError;
 pub(crate) use errors::with_sources;
+use pace::Pace;
 use state::Agent;
 
-/// How often records are written when nothing new happens.
-const DRAIN_INTERVAL: Duration = Duration::from_secs(10);
-/// How long after the first packet of a kind its record is written.
-const DRAIN_DELAY: Duration = Duration::from_millis(200);
 /// How long a kind of packet that goes on is no news.
 const RECENT: Duration = Duration::from_secs(60);
 /// Kinds that are remembered.
@@ -164,7 +162,7 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
     let mut care = tokio::time::interval(CARE_INTERVAL);
     care.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut drain_at = tokio::time::Instant::now() + DRAIN_INTERVAL;
+    let mut pace = Pace::begin(Instant::now());
     let mut detached = None;
     drop(progress);
     agent.say_ready();
@@ -185,7 +183,7 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
             Some(answered) = wanted.recv() => Input::Wanted(answered),
             Ok(()) = changed(&mut cgroups) => Input::Cgroups,
             () = next_event(&mut ring) => Input::Events,
-            () = tokio::time::sleep_until(drain_at) => Input::Drain,
+            () = tokio::time::sleep_until(pace.next().into()) => Input::Drain,
             _ = care.tick() => Input::Care,
             Some(()) = hangup.recv() => Input::Reload,
             Some(()) = terminate.recv() => Input::End,
@@ -210,13 +208,11 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
             Input::Names(batch) => agent.learn(&batch),
             Input::Wanted(answered) => agent.learn_wanted(&answered),
             Input::Cgroups => agent.cgroups_changed(&cgroups).await,
-            Input::Events => {
-                let soon = tokio::time::Instant::now() + DRAIN_DELAY;
-                drain_at = drain_at.min(soon);
-            }
+            Input::Events => pace.hurry(Instant::now()),
             Input::Drain => {
+                let began = Instant::now();
                 agent.drain();
-                drain_at = tokio::time::Instant::now() + DRAIN_INTERVAL;
+                pace.taken(began, Instant::now());
             }
             Input::Care => agent.care().await,
             Input::Reload => agent.reload(),

@@ -8,12 +8,14 @@ use std::{
     fs,
     net::{SocketAddr, UdpSocket},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use ipnet::IpNet;
 use nsp_agent::{
     compile::Compiled,
+    daemon::pace::Pace,
     datapath::{Engine, Events},
 };
 use nsp_common::link::Link;
@@ -36,11 +38,10 @@ use crate::{
 const ASKED: usize = 4096;
 /// What a socket's buffer must hold for that: each datagram counts with the page that it lies in, or two.
 const BUFFER_BYTES: usize = ASKED * 8192;
-/// How long a run is to take, which is how long the agent waits before it takes out records in a flood
-/// (nsp-agent/src/daemon.rs, `DRAIN_DELAY`).
-const RUN_NS: f64 = 200e6;
+/// How long a run is to take; one of nsp takes as long as the agent waits before it takes out records again.
+const RUN: Duration = Duration::from_millis(200);
 /// Quick runs of others, who keep none.
-const QUICK_RUN_NS: f64 = 80e6;
+const QUICK_RUN: Duration = Duration::from_millis(80);
 
 /// Who drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +183,13 @@ struct Item {
     samples: Samples,
 }
 
+/// What a run came to.
+struct Ran {
+    ns_per_frame: f64,
+    /// How long the next one is to take.
+    next: Duration,
+}
+
 /// All subjects, each with the same prefixes in force.
 struct Stage<'a> {
     kernel: &'a mut Kernel,
@@ -251,22 +259,18 @@ impl<'a> Stage<'a> {
             }
         }
         let rounds = if plan.quick { 5 } else { 21 };
-        let run_ns = |subject| match subject {
-            Subject::Nsp => RUN_NS,
-            _ if plan.quick => QUICK_RUN_NS,
-            _ => RUN_NS,
-        };
+        let usual = if plan.quick { QUICK_RUN } else { RUN };
         for round in 0..=rounds {
             let mut turn: Vec<_> = items.iter_mut().collect();
             if round % 2 == 1 {
                 turn.reverse();
             }
             for item in turn {
-                let ns = self.run(item)?;
+                let Ran { ns_per_frame, next } = self.run(item, usual)?;
                 // The first round warms up, and says how many frames a run takes.
                 match round {
-                    0 => item.frames = (run_ns(item.subject) / ns) as u32,
-                    _ => item.samples.push(ns),
+                    0 => item.frames = (next.as_nanos() as f64 / ns_per_frame) as u32,
+                    _ => item.samples.push(ns_per_frame),
                 }
             }
         }
@@ -303,8 +307,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// One run; ns a packet. Afterwards the records are taken out, as the agent does.
-    fn run(&mut self, item: &Item) -> Result<f64> {
+    /// One run. Afterwards the records are taken out, as the agent does, who then rests.
+    fn run(&mut self, item: &Item, usual: Duration) -> Result<Ran> {
         let Item { subject, mix, frames, .. } = *item;
         let (peers, port) = match (mix, subject) {
             // Nobody drops these; the stack has no socket for them.
@@ -315,12 +319,19 @@ impl<'a> Stage<'a> {
         let frame = frame::datagram(port);
         self.prepare(subject, peers, &frame)?;
         let site = self.sites.iter().find(|(it, _)| *it == subject).context("no site")?;
-        let ns = live::run(self.kernel, subject.entry(), &site.1, &frame, frames)?;
+        let ns_per_frame = live::run(self.kernel, subject.entry(), &site.1, &frame, frames)?;
+        let mut next = usual;
         if subject == Subject::Nsp {
+            let began = Instant::now();
             self.kernel.datapath.drain_records()?;
+            let ended = Instant::now();
+            let mut pace = Pace::begin(began);
+            pace.taken(began, ended);
+            pace.hurry(ended);
+            next = pace.next() - ended;
             while self.events.take_one().is_some() {}
         }
-        Ok(ns)
+        Ok(Ran { ns_per_frame, next })
     }
 
     /// Whether exactly those of some thousand sources reach a socket at the open port that should.
