@@ -25,7 +25,9 @@ pub(crate) fn opaque(mut value: usize) -> usize {
 #[inline(always)]
 pub(crate) fn read(value: u32) {
     // SAFETY: as above.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) u64::from(value) => _, options(nomem, nostack)) }
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) u64::from(value) => _, options(nomem, nostack))
+    }
 }
 
 /// Zero, which no processor knows before it has read `value`: added to an address it keeps the reads there

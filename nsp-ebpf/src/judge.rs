@@ -94,7 +94,9 @@ pub(crate) extern "C" fn nsp_settle(hook: u32, again: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn nsp_weigh_inbound(hook: u32, answer: u32) -> u32 {
-    if answer == step::UNDECIDED && let Some(work) = maps::work(hook) {
+    if answer == step::UNDECIDED
+        && let Some(work) = maps::work(hook)
+    {
         ranges::touch_node(work.slot, &work.packet);
     }
     weigh_by(hook, answer, NoSender);

@@ -61,8 +61,9 @@ fn tally(counter: u32, packet: &Packet, is_alone: bool) {
 /// record is.
 #[inline(always)]
 pub(crate) fn record(work: &mut Work, is_alone: bool) {
-    let Work { packet, event, record: first, decision, now_ns, odd_epoch, cookie, collapses, .. } =
-        work;
+    let Work {
+        packet, event, record: first, decision, now_ns, odd_epoch, cookie, collapses, ..
+    } = work;
     let (odd, now_ns) = (*odd_epoch != 0, *now_ns);
     let is_one_of_many = matches!(decision.verdict, Verdict::Drop) || *collapses != 0;
     let addition = Addition::of(packet, decision);
@@ -104,7 +105,8 @@ pub(crate) fn record(work: &mut Work, is_alone: bool) {
         }
     }
     let is_full = maps::is_full(odd, Grain::Network);
-    if !(is_full && is_one_of_many) && coarse(&mut event.key, Grain::Network, first, &addition, odd) {
+    if !(is_full && is_one_of_many) && coarse(&mut event.key, Grain::Network, first, &addition, odd)
+    {
         return;
     }
     event.key.coarsen(Grain::Many);
