@@ -27,7 +27,7 @@ use nsp_common::{
     generation::{Association, Generation, PublicAccess, association, flags},
     learned::Unit,
     name::NameKey,
-    ranges::Page,
+    ranges::{NEAR_PAGES, Page},
     verdict::Direction,
 };
 
@@ -181,6 +181,9 @@ pub fn compile_with(
     };
     if !compiled.fqdns.is_empty() {
         compiled.header.flags |= flags::BY_NAME;
+    }
+    if compiled.pages.len() > NEAR_PAGES as usize {
+        compiled.header.flags |= flags::FAR;
     }
     associate(policy, identities, &mut compiled);
     if !compiled.resources.is_empty() {

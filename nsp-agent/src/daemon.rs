@@ -210,9 +210,9 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
             Input::Cgroups => agent.cgroups_changed(&cgroups).await,
             Input::Events => pace.hurry(Instant::now()),
             Input::Drain => {
-                let began = Instant::now();
+                let before = pace::spent();
                 agent.drain();
-                pace.taken(began, Instant::now());
+                pace.taken(pace::spent().saturating_sub(before), Instant::now());
             }
             Input::Care => agent.care().await,
             Input::Reload => agent.reload(),

@@ -151,11 +151,16 @@ pub struct Record {
     pub cgroup: u64,
 }
 
-/// Tables of records that were full in an epoch, until they are drained. Plain bytes, which any processor sets.
+/// How full the tables of records of an epoch are, until they are drained.
+///
+/// What others send and is denied may begin three quarters of the records and no more: a flood of forged
+/// sources does not take the place of those of whom something passes, or of what this host sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Full {
-    /// By epoch and [`Grain`]: not zero when its table has no room.
+    /// By epoch and [`Grain`]: records that what others send and is denied has begun.
+    pub strangers: [[u64; 2]; 2],
+    /// By epoch and [`Grain`]: not zero when its table has no room at all. Plain bytes, which any processor sets.
     pub grains: [[u8; 2]; 2],
     /// Zero.
     pub _pad: [u8; 4],
@@ -197,7 +202,7 @@ crate::shared!(Counter, 16);
 crate::shared!(RecordKey, 64);
 crate::shared!(Record, 80);
 crate::shared!(Near, 144);
-crate::shared!(Full, 8);
+crate::shared!(Full, 40);
 crate::shared!(Event, 80);
 
 impl Record {

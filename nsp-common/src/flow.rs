@@ -6,6 +6,7 @@
 pub use crate::flow_key::{FlowKey, FlowKeyV4};
 use crate::{
     decision::Decision,
+    generation::Epoch,
     net::protocol::{self, tcp},
     packet::Packet,
     verdict::{AccessMode, Direction, Reason},
@@ -26,8 +27,6 @@ pub mod progress {
     pub const LOCAL_RST: u16 = 1 << 4;
     /// Taken over from the kernel's sockets when the programs were attached.
     pub const SEEDED: u16 = 1 << 5;
-    /// Its last packet found no room for an access record of its own ([`super::Flow::is_collapsed`]).
-    pub const COLLAPSED: u16 = 1 << 6;
 }
 
 /// Bits of [`Flow::standing`]: what the policy thinks of it. Written once a generation, and apart
@@ -52,13 +51,17 @@ pub const UNSETTLED: u32 = u32::MAX;
 /// processor takes it back.
 pub const CUT: u8 = 1 << 7;
 
+/// Set in [`Flow::seen_ns`]: its last packet had no access record of its own to be added to, for the tables
+/// were full when the first one of the epoch came.
+pub const COLLAPSED: u64 = 1;
+
 /// Entry of the flow tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
     /// When it opened; coarse monotonic ns.
     pub opened_ns: u64,
-    /// When its last packet passed.
+    /// When its last packet passed, in even ns; and [`COLLAPSED`].
     pub seen_ns: u64,
     /// Packets, both ways. Not exact when two processors see it at once.
     pub packets: u64,
@@ -165,13 +168,20 @@ impl Flow {
             || matches!(self.opened_by(), Direction::Outbound)
     }
 
-    /// Whether, the tables of access records being full, there can be none of its packets' own: the first
-    /// one of this epoch came when they were full already. (To look for it costs as much as the
-    /// conversation itself. Where another conversation has such a record, this one's packets go to the
-    /// collapsed row all the same, and none is uncounted.)
+    /// Whether, the table of access records being full, none is looked for: no packet of it came earlier in
+    /// this epoch, or the one before had none either. To look costs as much as the conversation itself.
+    ///
+    /// Another conversation of the same peer may have such a record; this one's packets are then told with
+    /// others all the same. None is uncounted.
     #[inline(always)]
-    pub const fn is_collapsed(&self, epoch_began_ns: u64) -> bool {
-        self.seen_ns < epoch_began_ns || self.has(progress::COLLAPSED)
+    pub const fn is_collapsed(&self, epoch: Epoch) -> bool {
+        self.seen_ns < epoch.began_ns() || self.seen_ns & COLLAPSED != 0
+    }
+
+    /// [`Flow::seen_ns`] of a packet.
+    #[inline(always)]
+    pub const fn seen(now_ns: u64, is_collapsed: bool) -> u64 {
+        now_ns & !COLLAPSED | if is_collapsed { COLLAPSED } else { 0 }
     }
 
     /// The side that opened it.

@@ -38,6 +38,8 @@ pub mod flags {
     /// There are associations with a perimeter of their own:
     /// [`association::ALONE`](super::association::ALONE).
     pub const ALONE: u32 = 1 << 12;
+    /// The range table is so large that it is in no near cache: what a look-up reads first is asked for early.
+    pub const FAR: u32 = 1 << 13;
     /// An association that any local address and device may concern is enforced inbound.
     pub const ENFORCED_INBOUND_ANYWHERE: u32 = 1 << 7;
     /// An association that any local address and device may concern is enforced outbound.
@@ -184,29 +186,62 @@ impl Current {
     }
 }
 
+/// The word of access records that a packet reads once: which of the two sets of tables is being filled (the
+/// lowest bit), and since when (the rest, coarse monotonic ns).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The epoch after this one. It begins two ticks of the clock before now: what a program calls now may be
+    /// a tick old, and nothing of this epoch may look older than it.
+    #[must_use]
+    pub const fn next(self, now_ns: u64, tick_ns: u64) -> Self {
+        Self(now_ns.saturating_sub(2 * tick_ns) & !1 | (self.0 & 1 ^ 1))
+    }
+
+    /// Whether the second set is being filled.
+    #[inline(always)]
+    pub const fn is_odd(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    /// What was before this instant was in an epoch before.
+    #[inline(always)]
+    pub const fn began_ns(self) -> u64 {
+        self.0 & !1
+    }
+}
+
 /// What all programs share and the agent sets: one entry of an array.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Control {
     /// [`Current`], as one word.
     pub current: u64,
-    /// Which of the two record tables is being filled: its lowest bit.
+    /// [`Epoch`], as one word.
     pub epoch: u64,
     /// Bits of [`crate::overlay::presence`]: what the live overlay has.
     pub overlay: u64,
     /// The half of the filter of conversations that is read ([`crate::flow_filter`]).
     pub filter_half: u64,
-    /// When the records of this epoch began; coarse monotonic ns.
-    pub epoch_began_ns: u64,
 }
 
 crate::shared!(Generation, 16);
 crate::shared!(Association, 16);
-crate::shared!(Control, 40);
+crate::shared!(Control, 32);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn epochs_take_turns_and_begin_a_little_early() {
+        let first = Epoch::default().next(1_000_000_001, 4_000_000);
+        assert!(first.is_odd() && first.began_ns() == 992_000_000);
+        let second = first.next(2_000_000_000, 4_000_000);
+        assert!(!second.is_odd() && second.began_ns() == 1_992_000_000);
+        assert_eq!(second.next(1, 4_000_000), Epoch(1));
+    }
 
     #[test]
     fn the_previous_slot_returns_at_the_deadline_and_not_before() {

@@ -92,6 +92,10 @@ pub const ROOT_V6: u32 = ROOT_PAGES;
 /// The first page of nodes.
 pub const NODE_PAGES: u32 = 2 * ROOT_PAGES;
 
+/// A table of more pages than these is far: half a MiB of roots, of which one family's is in use, and as much of
+/// nodes as stays in a second cache beside everything else.
+pub const NEAR_PAGES: u32 = NODE_PAGES + 64;
+
 /// Steps behind the root: the other words of an address, each of which may be split.
 const STEPS_V4: u32 = 2;
 /// As [`STEPS_V4`].
@@ -234,7 +238,7 @@ impl Words {
 /// The class of an address; [`CLASS_NONE`] also where the table is not what it should be.
 #[inline(always)]
 pub fn look_up<P: Pages + ?Sized>(pages: &P, mut words: Words) -> u32 {
-    let mut reference = first(pages, words);
+    let mut reference = root_reference(pages, words);
     words.advance(1);
     for _ in 0..words.steps {
         if reference & NODE == 0 {
@@ -249,19 +253,22 @@ pub fn look_up<P: Pages + ?Sized>(pages: &P, mut words: Words) -> u32 {
 
 /// What the root says of the first word.
 #[inline(always)]
-pub fn first<P: Pages + ?Sized>(pages: &P, words: Words) -> u32 {
+pub fn root_reference<P: Pages + ?Sized>(pages: &P, words: Words) -> u32 {
     let word = (words.high >> 48) as u32;
     let Some(page) = pages.page(words.root + (word >> 10)) else { return CLASS_NONE };
     page.word((word & 0x3ff) << 2)
 }
 
-/// The first bytes of the node that a reference leads to, if it does.
+/// The bytes of the node a reference leads to that a look-up reads first; zero where it is a class.
 #[inline(always)]
-pub fn beginning<P: Pages + ?Sized>(pages: &P, reference: u32) -> u32 {
-    match pages.page(page_of(reference)) {
-        Some(page) => page.half(at_of(reference)),
-        None => 0,
+pub fn node_head<P: Pages + ?Sized>(pages: &P, reference: u32, words: Words) -> u32 {
+    if reference & NODE == 0 {
+        return 0;
     }
+    let Some(page) = pages.page(page_of(reference)) else { return 0 };
+    let high = (words.high >> 40) as u32 & 0xff;
+    let place = if reference & SPLIT == 0 { 0 } else { high << 2 };
+    page.half(at_of(reference).wrapping_add(place))
 }
 
 /// What the node that a reference leads to says of the next words, left-aligned.

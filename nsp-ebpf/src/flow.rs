@@ -18,7 +18,7 @@ use crate::{
 /// Opens the packet's conversation, and remembers the head of a fragmented datagram.
 #[inline(always)]
 pub(crate) fn track(work: &Work) {
-    let Work { packet, decision, generation, now_ns, .. } = work;
+    let Work { packet, decision, generation, now_ns, collapsed, .. } = work;
     let opens = matches!(decision.flow, FlowAction::Open);
     // Tails of trusted peers pass by their address and belong into these peers' records.
     let is_trusted =
@@ -27,7 +27,8 @@ pub(crate) fn track(work: &Work) {
     if !opens && !is_head {
         return;
     }
-    let flow = Flow::open(packet, decision, generation.number, *now_ns);
+    let seen_ns = Flow::seen(*now_ns, *collapsed != 0);
+    let flow = Flow { seen_ns, ..Flow::open(packet, decision, generation.number, *now_ns) };
     if is_head && maps::put_fragment_head(packet, &flow).is_err() {
         lose(Loss::Fragment, packet);
     }
@@ -85,27 +86,18 @@ pub(crate) fn settle(entry: *mut Flow, judged: &Flow) {
     }
 }
 
-/// Ages and counts; remembers that the packet has no access record of its own, if it `collapses`. True when the entry, which was `flow`, belongs among the proven ([`promote`]): when
+/// Ages and counts. True when the entry, which was `flow`, belongs among the proven ([`promote`]): when
 /// this packet proves both ends, and once a second as long as there was no room.
 #[inline(always)]
-pub(crate) fn touch(
-    packet: &Packet,
-    found: Found,
-    flow: &Flow,
-    now_ns: u64,
-    collapses: bool,
-) -> bool {
+pub(crate) fn touch(packet: &Packet, found: Found, flow: &Flow, seen_ns: u64) -> bool {
     // SAFETY: a map value, not null; nobody else keeps a reference to it. Other processors may
     // write the same words at once, plain stores of integers: the last one wins.
     let entry = unsafe { &mut *found.flow };
-    let mut bits = flow.progress_after(packet) & !progress::COLLAPSED;
-    if collapses {
-        bits |= progress::COLLAPSED;
-    }
+    let bits = flow.progress_after(packet);
     if bits != flow.progress {
         entry.progress = bits;
     }
-    entry.seen_ns = now_ns;
+    entry.seen_ns = seen_ns;
     // SAFETY: aligned words of the same map value.
     unsafe {
         add_word(&raw mut entry.packets, 1);
@@ -113,7 +105,7 @@ pub(crate) fn touch(
     }
     !found.is_proven
         && bits & progress::REPLIED != 0
-        && (!flow.has(progress::REPLIED) || flow.seen_ns / SECOND != now_ns / SECOND)
+        && (!flow.has(progress::REPLIED) || flow.seen_ns / SECOND != seen_ns / SECOND)
 }
 
 const SECOND: u64 = 1_000_000_000;

@@ -80,7 +80,7 @@ pub(crate) extern "C" fn nsp_settle(hook: u32, again: u32) -> u32 {
         Step::Refused(reason, class) => (reason, class, step::REFUSED),
         Step::Unclassifiable(reason, class) => (reason, class, step::UNCLASSIFIABLE),
         Step::Undecided => {
-            ranges::touch_root(work.slot, &work.packet);
+            ranges::ask_root(work);
             return step::UNDECIDED;
         }
         Step::Later => return step::LATER,
@@ -97,7 +97,7 @@ pub(crate) extern "C" fn nsp_weigh_inbound(hook: u32, answer: u32) -> u32 {
     if answer == step::UNDECIDED
         && let Some(work) = maps::work(hook)
     {
-        ranges::touch_node(work.slot, &work.packet);
+        ranges::ask_node(work);
     }
     weigh_by(hook, answer, NoSender);
     barrier::forget();

@@ -3,13 +3,13 @@
 use aya_ebpf::Global;
 use nsp_common::{
     address::{Address, Family},
-    packet::Packet,
-    ranges::{Words, beginning, first, look_up},
+    generation::flags,
+    ranges::{Words, look_up, node_head, root_reference},
 };
 
 use crate::{
     barrier,
-    maps::{self, RangeTable},
+    maps::{self, NearPages, RangeTable, Work},
 };
 
 /// The reference engine instead of range tables. The verifier knows it and leaves the other one out.
@@ -29,24 +29,31 @@ pub(crate) fn class_of(slot: u32, address: &Address, family: Family) -> u32 {
     }
 }
 
-/// Reads what the look-up of a packet's peer will begin with, so that it is on its way from memory while
-/// the packet's resource is looked for.
+/// Reads what the look-up of the packet's peer will begin with, so that it comes from memory while the
+/// packet's resource is looked for. (BPF has no other way to say so.)
 #[inline(always)]
-pub(crate) fn touch_root(slot: u32, packet: &Packet) {
-    if BY_TRIE.load() == 0 {
+pub(crate) fn ask_root(work: &Work) {
+    if is_far(work) {
+        let Work { packet, slot, .. } = work;
         let words = words(&packet.key.remote, packet.ip_family());
-        barrier::read(first(&RangeTable { slot, zero: 0 }, words));
+        barrier::read(root_reference(&NearPages(*slot), words));
     }
 }
 
-/// The same for what it will read next.
+/// Reads what it will go on with.
 #[inline(always)]
-pub(crate) fn touch_node(slot: u32, packet: &Packet) {
-    if BY_TRIE.load() == 0 {
-        let table = RangeTable { slot, zero: 0 };
-        let reference = first(&table, words(&packet.key.remote, packet.ip_family()));
-        barrier::read(beginning(&table, reference));
+pub(crate) fn ask_node(work: &Work) {
+    if is_far(work) {
+        let Work { packet, slot, .. } = work;
+        let words = words(&packet.key.remote, packet.ip_family());
+        let reference = root_reference(&NearPages(*slot), words);
+        barrier::read(node_head(&NearPages(*slot), reference, words));
     }
+}
+
+#[inline(always)]
+fn is_far(work: &Work) -> bool {
+    BY_TRIE.load() == 0 && work.generation.has(flags::FAR)
 }
 
 #[inline(always)]

@@ -1,9 +1,11 @@
 //! The single exit of every packet: count, record, tell, track, answer.
 
 use nsp_common::{
+    decide::Decision,
     event::{Addition, Grain, Loss, Near, Record, RecordKey, category_counter, reason_counter},
+    generation::Epoch,
     packet::Packet,
-    verdict::{Category, Verdict},
+    verdict::{Category, Direction, Verdict},
 };
 
 use crate::{
@@ -21,7 +23,8 @@ const FULL: i32 = -7;
 #[inline(always)]
 pub(crate) fn conclude(work: &mut Work, hook: u32) -> Verdict {
     let is_alone = Hook::is_alone(hook);
-    let Work { packet, decision, generation, now_ns, odd_epoch, event, collapses, .. } = work;
+    let Work { packet, decision, generation, now_ns, epoch, event, collapsed, .. } = work;
+    let odd = Epoch(*epoch).is_odd();
     let category = decision.category();
     tally(reason_counter(decision.reason as u8, packet.way(), decision.verdict), packet, is_alone);
     if !matches!(category, Category::None) {
@@ -29,14 +32,14 @@ pub(crate) fn conclude(work: &mut Work, hook: u32) -> Verdict {
         event.key = RecordKey::of(packet, decision, category, generation.number);
         // What is denied comes by the million. When the tables are full it is not looked for in them, nor
         // is what belongs to a conversation that came too late for them.
-        let is_flood = (matches!(decision.verdict, Verdict::Drop) || *collapses != 0)
-            && is_alone
-            && maps::is_full(*odd_epoch != 0, Grain::Network);
+        let is_one_of_many = is_alone
+            && (matches!(decision.verdict, Verdict::Drop) || *collapsed != 0)
+            && maps::is_full(odd, Grain::Network, is_stranger(packet, decision));
         let addition = Addition::of(packet, decision);
-        if is_flood {
+        if is_one_of_many {
             event.key.coarsen(Grain::Many);
         }
-        if !is_flood || !near(*odd_epoch != 0, &event.key, &addition, *now_ns) {
+        if !is_one_of_many || !near(odd, &event.key, &addition, *now_ns) {
             judge::nsp_record(hook);
         }
     }
@@ -61,18 +64,19 @@ fn tally(counter: u32, packet: &Packet, is_alone: bool) {
 /// record is.
 #[inline(always)]
 pub(crate) fn record(work: &mut Work, is_alone: bool) {
-    let Work {
-        packet, event, record: first, decision, now_ns, odd_epoch, cookie, collapses, ..
-    } = work;
-    let (odd, now_ns) = (*odd_epoch != 0, *now_ns);
-    let is_one_of_many = matches!(decision.verdict, Verdict::Drop) || *collapses != 0;
+    let Work { packet, event, record: first, decision, now_ns, epoch, cookie, collapsed, .. } =
+        work;
+    let (odd, now_ns) = (Epoch(*epoch).is_odd(), *now_ns);
+    let is_stranger = is_stranger(packet, decision);
+    let is_one_of_many = matches!(decision.verdict, Verdict::Drop) || *collapsed != 0;
     let addition = Addition::of(packet, decision);
-    let is_full = maps::is_full(odd, Grain::Address);
+    let is_full = maps::is_full(odd, Grain::Address, is_stranger);
     if !(is_full && is_one_of_many)
         && let Some(record) = maps::record(odd, Grain::Address, &event.key)
     {
         return accumulate(record, &addition, now_ns);
     }
+    *collapsed = u32::from(is_full);
     first.count = addition.count;
     first.packets = 1;
     first.bytes = addition.bytes;
@@ -87,6 +91,9 @@ pub(crate) fn record(work: &mut Work, is_alone: bool) {
         }
         match maps::put_record(odd, Grain::Address, &event.key, first) {
             Ok(()) => {
+                if is_stranger {
+                    maps::count_stranger(odd, Grain::Address);
+                }
                 event.opener_port = addition.opener_port;
                 event.at_ns = now_ns;
                 if !maps::send(event) {
@@ -104,18 +111,32 @@ pub(crate) fn record(work: &mut Work, is_alone: bool) {
             Err(_) => {}
         }
     }
-    let is_full = maps::is_full(odd, Grain::Network);
-    if !(is_full && is_one_of_many) && coarse(&mut event.key, Grain::Network, first, &addition, odd)
-    {
-        return;
+    let is_full = maps::is_full(odd, Grain::Network, is_stranger);
+    if !(is_full && is_one_of_many) {
+        match coarse(&mut event.key, Grain::Network, first, &addition, odd, is_full) {
+            Coarse::Added => return,
+            Coarse::Begun => {
+                if is_stranger {
+                    maps::count_stranger(odd, Grain::Network);
+                }
+                return;
+            }
+            Coarse::NoRoom => {}
+        }
     }
     event.key.coarsen(Grain::Many);
     if is_alone && near(odd, &event.key, &addition, now_ns) {
         return;
     }
-    if !coarse(&mut event.key, Grain::Many, first, &addition, odd) {
+    if matches!(coarse(&mut event.key, Grain::Many, first, &addition, odd, false), Coarse::NoRoom) {
         lose(Loss::Record, packet);
     }
+}
+
+/// What others send and is denied: anybody can send as much of it as they like, in anybody's name.
+#[inline(always)]
+fn is_stranger(packet: &Packet, decision: &Decision) -> bool {
+    matches!(decision.verdict, Verdict::Drop) && matches!(packet.way(), Direction::Inbound)
 }
 
 /// Adds to this processor's row of many sources; false when the row is another key's.
@@ -140,7 +161,14 @@ fn near(odd: bool, key: &RecordKey, addition: &Addition, now_ns: u64) -> bool {
     true
 }
 
-/// Adds to a collapsed record, or makes one; false when there is no room.
+/// What became of a packet in a table of collapsed records.
+enum Coarse {
+    Added,
+    Begun,
+    NoRoom,
+}
+
+/// Adds to a collapsed record, or begins one where the table is not full.
 #[inline(always)]
 fn coarse(
     key: &mut RecordKey,
@@ -148,28 +176,29 @@ fn coarse(
     first: &Record,
     addition: &Addition,
     odd: bool,
-) -> bool {
+    is_full: bool,
+) -> Coarse {
     key.coarsen(grain);
     for _ in 0..2 {
         if let Some(record) = maps::record(odd, grain, key) {
             accumulate(record, addition, first.last_ns);
-            return true;
+            return Coarse::Added;
         }
-        if matches!(grain, Grain::Network) && maps::is_full(odd, grain) {
-            return false;
+        if is_full {
+            return Coarse::NoRoom;
         }
         match maps::put_record(odd, grain, key, first) {
-            Ok(()) => return true,
+            Ok(()) => return Coarse::Begun,
             // Another processor was first: look again.
             Err(EXISTS) => {}
             Err(FULL) if matches!(grain, Grain::Network) => {
                 maps::set_full(odd, grain);
-                return false;
+                return Coarse::NoRoom;
             }
-            Err(_) => return false,
+            Err(_) => return Coarse::NoRoom,
         }
     }
-    false
+    Coarse::NoRoom
 }
 
 #[inline(always)]

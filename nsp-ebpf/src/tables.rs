@@ -7,7 +7,7 @@ use nsp_common::{
     decide::{Allowed, Anew, Decision, Followed, IcmpBudget, Tables, Whose},
     event::Grain,
     flow::{Flow, FlowKey},
-    generation::{Association, Current, Generation},
+    generation::{Association, Current, Epoch, Generation},
     learned::Learned,
     link::resolving,
     overlay::Overlay,
@@ -41,22 +41,22 @@ pub(crate) fn observe(work: &mut Work) {
             work.now_ns = bpf_ktime_get_coarse_ns();
         }
     }
-    let (current, odd_epoch, overlay, filter_half) = match maps::control() {
+    let (current, epoch, overlay, filter_half) = match maps::control() {
         Some(control) => (
             Current(control.current),
-            control.epoch & 1 == 1,
+            control.epoch,
             control.overlay as u32,
             control.filter_half as u32,
         ),
-        None => (Current::NONE, false, 0, 0),
+        None => (Current::NONE, 0, 0, 0),
     };
     work.filter_half = filter_half;
     work.overlay = overlay;
-    work.odd_epoch = u32::from(odd_epoch);
+    work.epoch = epoch;
     work.slot = current.slot(work.now_ns);
     work.generation = maps::generation(work.slot);
     work.anew = anew::NOT;
-    work.collapses = 0;
+    work.collapsed = 0;
 }
 
 /// The maps as the packet in a work place sees them ([`observe`]). What is said there is not copied
@@ -94,14 +94,15 @@ impl<S: Sender> Live<S> {
         };
     }
 
-    /// Whether a packet of a conversation belongs to a row of many sources from the start.
+    /// Whether a packet of a conversation has no access record of its own, and remembers it for the report.
     #[inline(always)]
-    fn collapses(&self, flow: &Flow) -> bool {
-        let collapses = maps::is_full(self.work().odd_epoch != 0, Grain::Network)
-            && maps::control().is_some_and(|control| flow.is_collapsed(control.epoch_began_ns));
+    fn collapse(&self, flow: &Flow) -> bool {
+        let epoch = Epoch(self.work().epoch);
+        let is_collapsed =
+            maps::is_full(epoch.is_odd(), Grain::Address, false) && flow.is_collapsed(epoch);
         // SAFETY: the work place of this processor; a field that nobody holds a reference to.
-        unsafe { (*self.work).collapses = u32::from(collapses) };
-        collapses
+        unsafe { (*self.work).collapsed = u32::from(is_collapsed) };
+        is_collapsed
     }
 
     /// What was observed.
@@ -174,14 +175,14 @@ impl<S: Sender> Tables for Live<S> {
         if self.found.flow.is_null() || self.is_dry() {
             return;
         }
-        let collapses = self.collapses(flow);
-        if flow::touch(packet, self.found, flow, self.now_ns(), collapses) {
+        let seen_ns = Flow::seen(self.now_ns(), self.collapse(flow));
+        if flow::touch(packet, self.found, flow, seen_ns) {
             // The copy there, not the entry: one of those that floods turn over may be another's by now.
             // SAFETY: the work place as above.
             unsafe {
                 let entry = &mut (*self.work).entry;
                 entry.flow.progress = flow.progress_after(packet);
-                entry.flow.seen_ns = (*self.work).now_ns;
+                entry.flow.seen_ns = seen_ns;
                 entry.flow.packets += 1;
                 entry.flow.bytes += u64::from(packet.length);
             }

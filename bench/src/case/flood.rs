@@ -8,14 +8,14 @@ use std::{
     fs,
     net::{SocketAddr, UdpSocket},
     path::Path,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use ipnet::IpNet;
 use nsp_agent::{
     compile::Compiled,
-    daemon::pace::Pace,
+    daemon::pace,
     datapath::{Engine, Events},
 };
 use nsp_common::link::Link;
@@ -322,13 +322,9 @@ impl<'a> Stage<'a> {
         let ns_per_frame = live::run(self.kernel, subject.entry(), &site.1, &frame, frames)?;
         let mut next = usual;
         if subject == Subject::Nsp {
-            let began = Instant::now();
+            let before = pace::spent();
             self.kernel.datapath.drain_records()?;
-            let ended = Instant::now();
-            let mut pace = Pace::begin(began);
-            pace.taken(began, ended);
-            pace.hurry(ended);
-            next = pace.next() - ended;
+            next = pace::rest(pace::spent().saturating_sub(before)).max(RUN);
             while self.events.take_one().is_some() {}
         }
         Ok(Ran { ns_per_frame, next })

@@ -95,6 +95,7 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
     let FlowRoom { v4, v6 } = flows;
     let (peer_flows, unproven) = (flows.of_one_peer(), flows.unproven());
     let pace = Pace::of(v4, v6);
+    let strangers = [records, networks].map(|room| room / 4 * 3);
     let netns_cookie = super::calls::netns_cookie();
     let agent_pid = std::process::id();
     let mut loader = EbpfLoader::new();
@@ -110,6 +111,8 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
         .override_global("PLACES_A_TICK_V6", &pace.v6, true)
         .override_global("TICK_MS", &pace.tick_ms, true)
         .override_global("PAGE_CAPACITY", &page_capacity, true)
+        .override_global("STRANGERS_MAX", &strangers[0], true)
+        .override_global("STRANGER_NETWORKS_MAX", &strangers[1], true)
         .override_global("CLASS_CAPACITY", &globals[0], true)
         .override_global("CELL_CAPACITY", &globals[1], true)
         .override_global("ROW_CAPACITY", &globals[2], true)

@@ -11,12 +11,12 @@ use nsp_common::{
         COUNTERS, Counter, Event, Full, Grain, Loss, NEAR_ROWS, Near, Record, RecordKey,
         category_counter, lesson_counter, loss_counter, reason_counter,
     },
-    generation::Control,
+    generation::{Control, Epoch},
     verdict::{Category, Direction, Lesson, Reason, Verdict},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    time::{ClockId, clock_gettime},
+    time::{ClockId, Timespec as Time, clock_getres, clock_gettime},
 };
 
 use super::{Datapath, DatapathError, mapped::Mapped, take};
@@ -85,7 +85,7 @@ pub(super) struct RecordTables {
     near: PerCpuArray<MapData, Near>,
     full: Mapped,
     events: Option<RingBuf<MapData>>,
-    epoch: u64,
+    epoch: Epoch,
 }
 
 impl RecordTables {
@@ -97,14 +97,17 @@ impl RecordTables {
             near: take(ebpf, "NEAR")?,
             full: Mapped::new(ebpf, "FULL", 1, size_of::<Full>())?,
             events: Some(take(ebpf, "EVENTS")?),
-            epoch: 0,
+            epoch: Epoch::default(),
         })
     }
 }
 
-/// Places of the words in [`Control`].
+/// Place of the word in [`Control`].
 const EPOCH_WORD: usize = offset_of!(Control, epoch) / 8;
-const EPOCH_BEGAN_WORD: usize = offset_of!(Control, epoch_began_ns) / 8;
+
+/// Where the parts of [`Full`] about the first epoch are, and how long; those about the other follow each.
+const EPOCH_OF_FULL: [(usize, usize); 2] =
+    [(offset_of!(Full, strangers), 16), (offset_of!(Full, grains), 2)];
 
 /// The records of one epoch.
 pub type Drained = Vec<(RecordKey, Record)>;
@@ -150,17 +153,18 @@ impl Datapath {
     /// # Errors
     /// When the kernel refuses; records that were not taken are taken the next time.
     pub fn drain_records(&mut self) -> Result<Drained, DatapathError> {
-        let ended = (self.records.epoch & 1) as usize;
-        self.records.epoch += 1;
-        let now = clock_gettime(ClockId::MonotonicCoarse);
-        let now_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
-        self.control.store(0, EPOCH_BEGAN_WORD, now_ns);
-        self.control.store(0, EPOCH_WORD, self.records.epoch);
+        let ended = usize::from(self.records.epoch.is_odd());
+        let [now, tick] =
+            [clock_gettime, clock_getres].map(|ask| nanoseconds(ask(ClockId::MonotonicCoarse)));
+        self.records.epoch = self.records.epoch.next(now, tick);
+        self.control.store(0, EPOCH_WORD, self.records.epoch.0);
         self.grace()?;
         let mut drained = Vec::new();
         let RecordTables { fine, coarse, many, near, full, .. } = &mut self.records;
         // Tables that are emptied have room again; should one not be, the programs find out.
-        full.clear_bytes(0, ended * 2, 2);
+        for (at, count) in EPOCH_OF_FULL.map(|(at, count)| (at + ended * count, count)) {
+            full.clear_bytes(0, at, count);
+        }
         let mut many_at_hand = Drained::new();
         take_near(near, ended as u32, &mut many_at_hand).map_err(|source| DatapathError::Map {
             operation: "drain",
@@ -184,6 +188,10 @@ impl Datapath {
     pub fn take_events(&mut self) -> Option<Events> {
         self.records.events.take().map(Events)
     }
+}
+
+fn nanoseconds(time: Time) -> u64 {
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
 /// Reads and deletes all of a map that nobody writes any more.

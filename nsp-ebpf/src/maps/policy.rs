@@ -184,19 +184,14 @@ pub(crate) struct RangeTable {
 impl Pages for RangeTable {
     #[inline(always)]
     fn page(&self, number: u32) -> Option<&Page> {
-        // There is no part for slot zero, which never holds anything: its pages are nowhere.
-        let bytes = match part(self.slot.wrapping_sub(1), &PAGE_CAPACITY, number) {
-            Some(at) => PAGES.get_ptr(at)?,
+        let bytes = match near_page(self.slot, number) {
+            Some(bytes) => bytes?,
             None => {
                 MORE_PAGES.get(self.slot)?.get_ptr(number.wrapping_sub(PAGE_CAPACITY.load()))?
             }
         };
-        // SAFETY: a map value of as many bytes; the kernel aligns values to eight, as `Page` wants. The compiler
-        // is told, or it reads byte by byte.
-        unsafe {
-            core::hint::assert_unchecked(bytes.addr() % 8 == 0);
-            Some(&*bytes.cast())
-        }
+        // SAFETY: a map value of as many bytes.
+        Some(unsafe { page(bytes) })
     }
 
     #[inline(always)]
@@ -207,6 +202,39 @@ impl Pages for RangeTable {
     #[inline(always)]
     fn zero(&self) -> u32 {
         self.zero
+    }
+}
+
+/// As much of it as is looked up without a call.
+pub(crate) struct NearPages(pub(crate) u32);
+
+impl Pages for NearPages {
+    #[inline(always)]
+    fn page(&self, number: u32) -> Option<&Page> {
+        // SAFETY: a map value of as many bytes.
+        Some(unsafe { page(near_page(self.0, number)??) })
+    }
+}
+
+/// A page of a slot's part of [`PAGES`], or `None` where it would be beyond. There is no part for slot zero,
+/// which never holds anything: its pages are nowhere.
+#[inline(always)]
+fn near_page(slot: u32, number: u32) -> Option<Option<*const [u8; PAGE_BYTES]>> {
+    let at = part(slot.wrapping_sub(1), &PAGE_CAPACITY, number)?;
+    Some(PAGES.get_ptr(at))
+}
+
+/// The bytes as a page. The kernel aligns values to eight, as `Page` wants; the compiler is told, or it reads
+/// byte by byte.
+///
+/// # Safety
+/// They are a map value.
+#[inline(always)]
+unsafe fn page<'a>(bytes: *const [u8; PAGE_BYTES]) -> &'a Page {
+    // SAFETY: as above.
+    unsafe {
+        core::hint::assert_unchecked(bytes.addr() % 8 == 0);
+        &*bytes.cast()
     }
 }
 

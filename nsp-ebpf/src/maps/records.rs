@@ -1,6 +1,7 @@
 //! Counters, access records, events, and the budget of ICMP errors.
 
 use aya_ebpf::{
+    Global,
     bindings::BPF_F_MMAPABLE,
     btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
@@ -11,6 +12,8 @@ use nsp_common::{
         COUNTERS as COUNTER_COUNT, Counter, Event, Full, Grain, NEAR_ROWS, Near, Record, RecordKey,
     },
 };
+
+use crate::atomic::add as add_word;
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
@@ -48,13 +51,20 @@ static MANY_ODD: HashMap<RecordKey, Record, 4096> = HashMap::new();
 #[btf_map]
 static NEAR: PerCpuArray<Near, { (2 * NEAR_ROWS) as usize }> = PerCpuArray::new();
 
-/// Which tables are full: what is not there is not looked for a place again.
+/// How full the tables are: what is not there is not looked for a place again.
 #[btf_map]
 static FULL: Array<Full, 1, MMAPABLE> = Array::new();
 
 /// The first packet of each record.
 #[btf_map]
 static EVENTS: RingBuf<Event, { 1 << 20 }> = RingBuf::new();
+
+/// Records that what others send and is denied may begin. The agent sets it to a part of the table.
+#[unsafe(no_mangle)]
+static STRANGERS_MAX: Global<u32> = Global::new(12288);
+/// The same of networks.
+#[unsafe(no_mangle)]
+static STRANGER_NETWORKS_MAX: Global<u32> = Global::new(3072);
 
 /// Tokens for ICMP errors that pass, one bucket a processor and kind.
 #[btf_map]
@@ -119,10 +129,28 @@ pub(crate) fn near(odd: bool, key: &RecordKey) -> Option<*mut Near> {
     NEAR.get_ptr_mut(key.near_row() + if odd { NEAR_ROWS } else { 0 })
 }
 
-/// Whether a table of an epoch is full.
+/// Whether a table of an epoch has no room: for what others send and is denied (`is_stranger`), or at all.
 #[inline(always)]
-pub(crate) fn is_full(odd: bool, grain: Grain) -> bool {
-    FULL.get(0).is_some_and(|full| full.grains[odd as usize][grain as usize & 1] != 0)
+pub(crate) fn is_full(odd: bool, grain: Grain, is_stranger: bool) -> bool {
+    let Some(full) = FULL.get(0) else { return false };
+    full.grains[odd as usize][grain as usize & 1] != 0
+        || is_stranger && full.strangers[odd as usize][grain as usize & 1] >= strangers_max(grain)
+}
+
+/// How many records of an epoch what others send and is denied may begin.
+#[inline(always)]
+fn strangers_max(grain: Grain) -> u64 {
+    let max = if matches!(grain, Grain::Address) { &STRANGERS_MAX } else { &STRANGER_NETWORKS_MAX };
+    u64::from(max.load())
+}
+
+/// Counts one that it has begun.
+#[inline(always)]
+pub(crate) fn count_stranger(odd: bool, grain: Grain) {
+    if let Some(full) = FULL.get_ptr_mut(0) {
+        // SAFETY: an aligned word of a map value, not null; its place is masked.
+        unsafe { add_word(&raw mut (*full).strangers[odd as usize][grain as usize & 1], 1) };
+    }
 }
 
 /// Remembers that it is.

@@ -26,8 +26,8 @@ pub(crate) struct Work {
     pub(crate) record: Record,
     /// What was decided of it.
     pub(crate) decision: Decision,
-    /// One when the records of odd epochs are being filled.
-    pub(crate) odd_epoch: u32,
+    /// The [`nsp_common::generation::Epoch`] of its record.
+    pub(crate) epoch: u64,
     /// The slot of the generation.
     pub(crate) slot: u32,
     /// What the live overlay has.
@@ -38,8 +38,8 @@ pub(crate) struct Work {
     pub(crate) entry: Proven,
     /// Whether it was, as one of [`anew`].
     pub(crate) anew: u32,
-    /// One when it has no access record of its own, which is known before one looks.
-    pub(crate) collapses: u32,
+    /// One when it has no access record of its own: none is looked for, or none was found or begun.
+    pub(crate) collapsed: u32,
     /// The cgroups of a sender that is only described.
     pub(crate) cgroups: [u64; 8],
     /// Where the parser forgets offsets.
