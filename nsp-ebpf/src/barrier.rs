@@ -24,9 +24,9 @@ pub(crate) fn opaque(mut value: usize) -> usize {
 /// The value is read here, although nobody wants it yet.
 #[inline(always)]
 pub(crate) fn read(value: u32) {
-    // SAFETY: as above.
+    // SAFETY: a move of a register to itself.
     unsafe {
-        core::arch::asm!("{0} = {0}", inout(reg) u64::from(value) => _, options(nomem, nostack))
+        core::arch::asm!("{0} = {0}", inout(reg) u64::from(value) => _, options(nomem, nostack));
     }
 }
 

@@ -233,7 +233,7 @@ fn near_page(slot: u32, number: u32) -> Option<Option<*const [u8; PAGE_BYTES]>> 
 unsafe fn page<'a>(bytes: *const [u8; PAGE_BYTES]) -> &'a Page {
     // SAFETY: as above.
     unsafe {
-        core::hint::assert_unchecked(bytes.addr() % 8 == 0);
+        core::hint::assert_unchecked(bytes.addr().is_multiple_of(8));
         &*bytes.cast()
     }
 }
