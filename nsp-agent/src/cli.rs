@@ -5,6 +5,7 @@
 
 mod apply;
 mod check;
+mod detach;
 mod exec;
 mod explain;
 mod flows;
@@ -59,8 +60,16 @@ enum Verb {
     Allow(overlay::Allow),
     /// Block a prefix or a name for a time, live conversations included
     Block(overlay::Block),
-    /// Unhook everything and end the agent
-    Detach(Socket),
+    /// Take the hooks away, whether an agent runs or not
+    Detach(detach::Detach),
+}
+
+/// Where the kernel's side is pinned when nobody says otherwise.
+const PIN_DIR: &str = "/sys/fs/bpf/nsp";
+
+/// The pin directory that a flag names; "none" is none.
+fn pin_dir(flag: PathBuf) -> Option<PathBuf> {
+    (flag.as_os_str() != "none").then_some(flag)
 }
 
 /// Where the agent listens.
@@ -173,7 +182,7 @@ pub fn main() -> ExitCode {
         Verb::Flows(verb) => verb.run(),
         Verb::Allow(verb) => verb.run(),
         Verb::Block(verb) => verb.run(),
-        Verb::Detach(socket) => socket.call(&Request::Detach).map(|_| println!("detached")),
+        Verb::Detach(verb) => verb.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -79,6 +79,8 @@ pub struct Options {
     pub watch: bool,
     /// State that outlives the daemon.
     pub state_dir: PathBuf,
+    /// Where the kernel's side is held so that it outlives the daemon; without, it ends with it.
+    pub pin_dir: Option<PathBuf>,
     /// The control socket.
     pub control: PathBuf,
     /// The access log; the policy's own when absent.
@@ -219,7 +221,7 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
             Input::End => break,
         }
     }
-    agent.end();
+    agent.end(detached.is_some());
     // Gone or replaced already is as good.
     let _removed = std::fs::remove_file(&socket);
     if let Some(sender) = detached {

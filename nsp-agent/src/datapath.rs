@@ -7,19 +7,28 @@
 //! **Invariant:** a failed load, publish or attach leaves what was in force in force.
 
 mod addresses;
+mod adopt;
 pub mod attach;
 mod batch;
 mod calls;
+mod detach;
 mod dry_run;
 mod filter;
+mod filter_hook;
 mod flows;
+mod hooks;
 mod learned;
+mod ledger;
+mod link;
 mod live;
 mod mapped;
+mod migrate;
 mod namings;
 mod object;
 mod orders;
+mod outlive;
 mod overlay;
+mod pins;
 mod publish;
 mod read;
 mod room;
@@ -34,11 +43,17 @@ use aya::{
 use nsp_common::generation::SLOTS;
 
 pub use addresses::Engine;
+pub use adopt::Owner;
 pub use calls::Calls;
+pub use detach::{DetachError, detach};
 pub use flows::{FlowCursor, FlowEntry, FlowTable};
+pub use ledger::Ledger;
 use mapped::Mapped;
+pub use migrate::Migrated;
 pub use namings::WantedNames;
 pub use object::{Capacities, OBJECT};
+pub use outlive::Origin;
+pub use pins::{PinDir, PinError};
 pub use read::{Counters, Drained, Events};
 pub use room::{FlowRoom, TableRoom};
 
@@ -106,12 +121,15 @@ pub enum DatapathError {
     Attach {
         /// Which program.
         program: &'static str,
-        /// The device.
+        /// The device, or the cgroup.
         interface: String,
         /// Why.
         #[source]
-        source: ProgramError,
+        source: io::Error,
     },
+    /// The pin directory cannot be used.
+    #[error(transparent)]
+    Pins(#[from] PinError),
     /// A conversation could not be put among the proven.
     #[error("the kernel does not keep a conversation")]
     Keep(#[source] io::Error),
@@ -159,11 +177,13 @@ pub struct Datapath {
     current: Option<(u32, u32)>,
     /// Number of the generation built last.
     last_number: u32,
+    /// What outlives the agent, if anything does.
+    outliving: Option<outlive::Outliving>,
 }
 
 impl Datapath {
     /// Loads programs and maps, with room for at least `capacities`. Nothing is attached and no
-    /// policy is in force.
+    /// policy is in force. Nothing of it outlives the process ([`Datapath::open`]).
     ///
     /// # Errors
     /// [`DatapathError`]; nothing is left in the kernel.
@@ -176,10 +196,14 @@ impl Datapath {
     /// # Errors
     /// As [`Datapath::load`].
     pub fn load_object(object: &[u8], capacities: Capacities) -> Result<Self, DatapathError> {
-        let mut ebpf = object::load(object, &capacities)?;
+        Self::over(object::load(object, &capacities, None)?, capacities)
+    }
+
+    /// Takes hold of the maps, as they are: those of an agent before have content.
+    fn over(mut ebpf: Ebpf, capacities: Capacities) -> Result<Self, DatapathError> {
         let slots = SLOTS as usize;
         let mut map = |name, entries, value| Mapped::new(&mut ebpf, name, entries, value);
-        let datapath = Self {
+        let mut datapath = Self {
             control: map("CONTROL", 1, size_of::<nsp_common::generation::Control>())?,
             generations: map("GENERATIONS", slots, 16)?,
             associations: map(
@@ -207,7 +231,9 @@ impl Datapath {
             capacities,
             current: None,
             last_number: 0,
+            outliving: None,
         };
+        datapath.resume();
         datapath.begin_ageing()?;
         Ok(datapath)
     }

@@ -11,6 +11,7 @@
 
 pub mod cgroups;
 pub mod conntrack;
+pub mod filters;
 pub mod links;
 mod mounts;
 mod netlink;

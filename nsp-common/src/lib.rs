@@ -30,6 +30,7 @@ pub mod net;
 pub mod order;
 pub mod overlay;
 pub mod packet;
+pub mod pinned;
 pub mod ranges;
 pub mod selector;
 pub mod verdict;

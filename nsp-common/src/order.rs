@@ -15,7 +15,8 @@ pub enum Action {
     Keep = 1,
     /// End the conversation with this key, wherever it is.
     Cut = 2,
-    /// Free all places and start the clock that takes out what is over. Once, and first.
+    /// Free all places, unless an agent before has, and start the clock that takes out what is over, or have
+    /// it go on. Once, and first.
     Begin = 3,
 }
 

@@ -53,6 +53,8 @@ static AGED: Array<Aged, 1> = Array::new();
 const CLOCK_MONOTONIC: u64 = 1;
 /// `-EINVAL`
 const INVALID: i32 = -22;
+/// `-EBUSY`
+const BUSY: i64 = -16;
 
 /// What a walk over a part of the places needs.
 #[repr(C)]
@@ -62,8 +64,10 @@ struct Walk {
     now_ns: u64,
 }
 
-/// Frees all places and starts the timer; to be called until it answers zero, and then no more.
-/// Answers the kernel's error number when it has no memory for the timer now.
+/// Frees all places and starts the timer; to be called until it answers zero, and then no more by this agent.
+/// Where an agent before has made the timer, places are as they are, and the timer goes on by this program: its
+/// own would else hold the one of the agent before. Answers the kernel's error number when it has no memory for
+/// the timer now.
 #[inline(always)]
 pub(crate) fn begin() -> i32 {
     let Some(clock) = CLOCK.get_ptr_mut(0) else { return INVALID };
@@ -76,6 +80,8 @@ pub(crate) fn begin() -> i32 {
             let nothing = core::ptr::null_mut();
             generated::bpf_loop(PLACES_COUNT_V4.load(), open_v4 as *mut c_void, nothing, 0);
             generated::bpf_loop(PLACES_COUNT_V6.load(), open_v6 as *mut c_void, nothing, 0);
+        }
+        if error == 0 || error == BUSY {
             error = generated::bpf_timer_set_callback(timer, tick as *mut c_void);
         }
         if error == 0 {

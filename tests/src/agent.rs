@@ -17,7 +17,7 @@ mod stderr;
 use std::{
     ffi::OsString,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
@@ -72,6 +72,33 @@ impl Agent {
         if let Err(NotReady { status, stderr }) = self.try_start() {
             panic!("the agent did not become ready ({status:?}):\n{stderr}");
         }
+    }
+
+    /// Starts the daemon again, with other arguments than before.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn restart_with(&mut self, arguments: &[&str]) {
+        self.how = self.how.clone().arguments(arguments);
+        self.start();
+    }
+
+    /// Starts the daemon again, by another binary.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn restart_by(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
+        self.start();
+    }
+
+    /// Starts the daemon and ends it without a word after this time, ready or not.
+    pub fn start_and_kill(&mut self, after: Duration) {
+        assert!(self.running.is_none(), "the agent runs already");
+        let mut process = self.how.namespace.spawn(&mut self.run_command());
+        self.lines = Lines::of(process.stderr().expect("standard error is a pipe"));
+        std::thread::sleep(after);
+        process.kill();
     }
 
     /// The same for a start that may be refused.
@@ -192,7 +219,8 @@ impl Agent {
         let mut command = Command::new(words.next().expect("at least the binary"));
         command.args(words).arg("run");
         for (flag, path) in self.home.flags() {
-            command.arg(flag).arg(path);
+            let is_none = flag == "--pin-dir" && !how.is_pinned;
+            command.arg(flag).arg(if is_none { PathBuf::from("none") } else { path });
         }
         for interface in &how.interfaces {
             command.args(["--interface", interface]);

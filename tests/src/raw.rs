@@ -2,9 +2,14 @@
 #![expect(unsafe_code, reason = "packet sockets, their control messages, TCP_INFO and bpf(2)")]
 
 use std::{
+    ffi::CString,
     io,
     mem::{size_of, zeroed},
-    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
 };
 
 /// A VLAN tag that the kernel took out of a frame: its type and its control field.
@@ -101,6 +106,26 @@ pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
         )
     })?;
     Ok(info)
+}
+
+/// Detaches the link that is pinned at a path, as another program would; its file stays.
+pub(crate) fn detach_link(path: &Path) -> io::Result<()> {
+    const BPF_OBJ_GET: libc::c_int = 7;
+    const BPF_LINK_DETACH: libc::c_int = 34;
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let mut get = [path.as_ptr() as u64, 0];
+    // SAFETY: `union bpf_attr` begins with the path's address, which lives, and zeros.
+    let fd = check(unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, get.as_mut_ptr(), size_of_val(&get))
+    } as libc::c_int)?;
+    // SAFETY: the call above made this descriptor and nobody else has it.
+    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut detach = [link.as_raw_fd()];
+    // SAFETY: `union bpf_attr` begins with the link's descriptor.
+    check(unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, detach.as_mut_ptr(), size_of_val(&detach))
+    } as libc::c_int)?;
+    Ok(())
 }
 
 /// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` reads and writes (include/uapi/linux/bpf.h).

@@ -40,14 +40,28 @@ impl Writer {
     ///
     /// # Errors
     /// The system has no room for a thread.
-    pub fn start(mut sink: Sink) -> std::io::Result<Self> {
+    pub fn start(sink: Sink) -> std::io::Result<Self> {
+        Self::start_telling(sink, |_| {})
+    }
+
+    /// The same, and says of each batch how many packets' rows are in the log.
+    ///
+    /// # Errors
+    /// The system has no room for a thread.
+    pub fn start_telling(
+        mut sink: Sink,
+        told: impl Fn(u64) + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (batches, input) = sync_channel::<Vec<AccessRecord>>(BATCHES_MAX);
         let (finished, done) = sync_channel(0);
         let state = Arc::<Mutex<SinkState>>::default();
         let shown = state.clone();
         thread::Builder::new().name("nsp-access-log".into()).spawn(move || {
             for batch in input {
+                let before = sink.lost().packets;
                 sink.write(&batch);
+                let all = batch.iter().map(|record| record.packets).sum::<u64>();
+                told(all - (sink.lost().packets - before));
                 let state = SinkState { lost: sink.lost(), error: sink.error().map(Into::into) };
                 *shown.lock().unwrap_or_else(PoisonError::into_inner) = state;
             }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, value_parser};
 use rustix::process::Signal;
 
-use super::Failure;
+use super::{Failure, PIN_DIR};
 use crate::{
     daemon::{self, DaemonError, Options},
-    datapath::{DatapathError, Engine, FlowRoom, attach::XdpMode},
+    datapath::{DatapathError, Engine, FlowRoom, PinError, attach::XdpMode},
     host::{platform::DMI_DIR, privilege::Privileges},
     progress::Progress,
 };
@@ -33,6 +33,10 @@ pub(crate) struct Run {
     /// State that outlives the agent
     #[arg(long, value_name = "DIR", env = "NSP_STATE_DIR", default_value = "/var/lib/nsp")]
     state_dir: PathBuf,
+    /// Where links and maps are pinned, so that the perimeter stays in force without the agent and the next
+    /// one goes on with it; in a BPF file system. "none": the perimeter ends with the agent
+    #[arg(long, value_name = "DIR", env = "NSP_PIN_DIR", default_value = PIN_DIR)]
+    pin_dir: PathBuf,
     /// The control socket
     #[arg(long, value_name = "SOCK", env = "NSP_CONTROL", default_value = "/run/nsp/control")]
     control: PathBuf,
@@ -160,6 +164,7 @@ impl Run {
             xdp_mode: self.xdp_mode.into(),
             watch: self.watch,
             state_dir: self.state_dir,
+            pin_dir: super::pin_dir(self.pin_dir),
             control: self.control,
             log: self.log,
             resolv_conf: self.resolv_conf,
@@ -182,6 +187,16 @@ impl Run {
             .with_cure(
                 "more memory for the unit; or smaller numbers for --flows and --flows-v6, or shorter lists",
             ),
+            DaemonError::Datapath(DatapathError::Pins(error)) => {
+                let failure = Failure::failed(daemon::with_sources(&error));
+                match error {
+                    PinError::NoFileSystem(_) => failure.with_cure(
+                        "mount -t bpf bpf /sys/fs/bpf; or --pin-dir none: the perimeter then ends with the agent",
+                    ),
+                    PinError::Taken(_) => failure.with_cure("nsp status: an agent runs already"),
+                    PinError::Foreign(_) | PinError::Io { .. } => failure,
+                }
+            }
             other => Failure::failed(daemon::with_sources(&other)),
         })
     }

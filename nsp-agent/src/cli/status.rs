@@ -54,6 +54,10 @@ fn print(status: &Value) {
     if status["fileDiffers"] == true {
         println!("  the file is not what is running: nsp plan, nsp apply");
     }
+    match status["pinned"].as_str() {
+        Some(directory) => println!("pinned at {directory}: in force without the agent, too"),
+        None => println!("not pinned: in force as long as the agent runs"),
+    }
     println!("resources");
     for resource in each(&status["resources"]) {
         println!(
@@ -141,6 +145,8 @@ fn print(status: &Value) {
     let log = &status["accessLog"];
     if log["linesLost"].as_u64().unwrap_or(0) != 0 {
         println!("access log: LOST {} lines ({} packets)", log["linesLost"], log["packetsLost"]);
+    } else if log["packetsLost"].as_u64().unwrap_or(0) != 0 {
+        println!("access log: LOST the records of {} packets with an agent", log["packetsLost"]);
     }
     if let Some(error) = log["error"].as_str() {
         println!("access log: {error}");

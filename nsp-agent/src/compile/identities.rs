@@ -74,6 +74,12 @@ impl Identities {
         self.cuts.insert(association, now_ns);
     }
 
+    /// How many of each kind there are: associations, rules, names, profiles.
+    pub fn counts(&self) -> [u32; 4] {
+        let Self { associations, rules, names, profiles, cuts: _ } = self;
+        [associations.len(), rules.len(), names.len(), profiles.len()].map(|it| it as u32)
+    }
+
     /// Every association by identity.
     pub fn associations(&self) -> impl Iterator<Item = (u16, &str)> {
         self.associations.iter().map(|(name, number)| (*number, name.as_str()))

@@ -26,6 +26,9 @@ impl Agent {
     pub(super) fn publish(&mut self) -> Result<u32, DatapathError> {
         let begun = Instant::now();
         self.bindings = self.bind();
+        // Before the kernel has them: an identity that is forgotten would be given to another thing.
+        self.save_state();
+        self.datapath.name_owner(&self.state.owner());
         // Resolvers that are new are trusted before their policy is in force, old ones until then.
         self.add_endpoints();
         let number = self.datapath.publish(

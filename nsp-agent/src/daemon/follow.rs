@@ -1,6 +1,6 @@
 //! Following the host: devices, routes, units, listeners, resolvers.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
 use nsp_common::{
     class::{PortEntry, port_index},
@@ -19,6 +19,7 @@ use crate::{
     datapath::attach::Device,
     host::{
         cgroups::{self, Tree},
+        filters,
         links::{self, HostChange},
         resolvers::{self, ResolverFiles},
         routes, sockets,
@@ -231,6 +232,68 @@ impl Agent {
         }
     }
 
+    /// Hooks everything, by what is pinned where something is.
+    pub(super) fn hook(&mut self, wanted: &[Device]) -> Result<(), DaemonError> {
+        self.cover(wanted);
+        self.check_covered()?;
+        self.hook_calls();
+        let is_left =
+            |index| wanted.iter().any(|it| it.index == index) && !self.attachments.covers(index);
+        self.datapath.sweep_hooks(&self.attachments, self.calls.as_ref().ok(), is_left)?;
+        for link in
+            self.links.iter().filter(|it| !wanted.iter().any(|device| device.index == it.index))
+        {
+            self.datapath.sweep_filters(&link.name);
+        }
+        Ok(())
+    }
+
+    /// Looks for the filters that hooks are before kernel 6.6.
+    async fn see_filters(&mut self) {
+        for (index, parent) in self.attachments.filters() {
+            // What cannot be asked is as it was.
+            if let Ok(handles) = filters::handles(index, parent).await {
+                self.attachments.see_filters(index, parent, &handles);
+            }
+        }
+    }
+
+    /// Puts back hooks that somebody took away.
+    fn repair_hooks(&mut self) {
+        let gap_max_ms = self.hooks_seen.elapsed().as_millis() as u64;
+        self.hooks_seen = Instant::now();
+        let repaired = self.attachments.repair(&mut self.datapath, self.options.xdp_mode);
+        for (interface, way, again) in repaired {
+            // Where the device is gone, the kernel says so by itself.
+            if !self.links.iter().any(|link| link.name == interface) {
+                continue;
+            }
+            match again {
+                Ok(()) => {
+                    tracing::error!(
+                        interface,
+                        way,
+                        gap_max_ms,
+                        "somebody took a hook away; it is back"
+                    );
+                    self.last_error = Some(format!(
+                        "{interface}: somebody took the hook of its {way} away; it is back, after {gap_max_ms} ms at most"
+                    ));
+                }
+                Err(error) => self.complain(&format!("{interface}: no hook at its {way}"), &error),
+            }
+        }
+        if let Ok(calls) = &mut self.calls
+            && !calls.are_there()
+        {
+            tracing::error!(
+                gap_max_ms,
+                "somebody took hooks of the cgroups away; they are put back"
+            );
+            self.hook_calls();
+        }
+    }
+
     /// Hooks programs' calls for a way out. TC denies what these hooks would, only later: to do without
     /// them is no failure.
     pub(super) fn hook_calls(&mut self) {
@@ -272,6 +335,8 @@ impl Agent {
     /// What is to be looked after every second.
     pub(super) async fn care(&mut self) {
         self.cares += 1;
+        self.see_filters().await;
+        self.repair_hooks();
         self.watch_policy();
         self.tidy_overlay();
         if let Err(error) = self.datapath.tidy_flow_filter() {

@@ -3,22 +3,28 @@
 use super::{exec, state::Agent};
 use crate::{
     access_log::{clock::Clock, record::AccessRecord},
+    datapath::Drained,
     host::cgroups,
 };
 
 impl Agent {
     /// Writes the access records gathered so far.
     pub(super) fn drain(&mut self) {
-        let drained = match self.datapath.drain_records() {
-            Ok(drained) => drained,
-            Err(error) => return self.complain("access records are not read", &error),
-        };
+        match self.datapath.drain_records() {
+            Ok(drained) => self.tell(&drained),
+            Err(error) => self.complain("access records are not read", &error),
+        }
+    }
+
+    /// Writes records that were taken from the kernel.
+    pub(super) fn tell(&mut self, drained: &Drained) {
         if drained.is_empty() {
             return;
         }
         let clock = Clock::read();
         let enabled = &self.loaded.policy.logging.enabled_log_categories;
         let mut sessions = std::mem::take(&mut self.sessions);
+        let mut unlogged = 0;
         let mut records: Vec<AccessRecord> = drained
             .iter()
             .map(|(key, record)| {
@@ -31,9 +37,16 @@ impl Agent {
                 exec::add_to(&mut sessions, key, record, &said);
                 said
             })
-            .filter(|record| enabled.iter().any(|known| known.as_str() == record.category))
+            .filter(|record| {
+                let is_enabled = enabled.iter().any(|known| known.as_str() == record.category);
+                unlogged += if is_enabled { 0 } else { record.packets };
+                is_enabled
+            })
             .collect();
         self.sessions = sessions;
+        if let Some(ledger) = &self.ledger {
+            ledger.tell(unlogged);
+        }
         records.sort_by_key(|record| record.time_generated);
         self.writer.write(records);
     }
@@ -44,8 +57,12 @@ impl Agent {
         cgroups::unit_of(path).map(str::to_owned)
     }
 
-    /// The last records are written; dropping the rest detaches.
-    pub(super) fn end(mut self) {
+    /// The last records are written. What is pinned stays in force, unless it is to go with the agent; the rest
+    /// is detached when it is dropped.
+    pub(super) fn end(mut self, detach: bool) {
+        if detach {
+            self.detach();
+        }
         self.end_sessions();
         self.drain();
         self.save_learned_at_last();
@@ -56,6 +73,20 @@ impl Agent {
                 packets = state.lost.packets,
                 "access log lost"
             );
+        }
+        if !detach && self.datapath.origin().is_some() {
+            eprintln!("nsp: the perimeter stays in force; `nsp detach` takes it away");
+        }
+    }
+
+    /// Unhooks everything, pinned or not.
+    fn detach(&mut self) {
+        self.attachments.retain(|_| false);
+        if let Ok(calls) = std::mem::replace(&mut self.calls, Err("detached".to_owned())) {
+            calls.remove();
+        }
+        if let Err(error) = self.datapath.remove_pins() {
+            self.complain("pins are not taken away", &error);
         }
     }
 }

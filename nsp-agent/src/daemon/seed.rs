@@ -19,12 +19,14 @@ use nsp_common::{
 
 use super::{
     bind::Bindings,
+    dns::unit_of,
     errors::DaemonError,
     overlay,
     state::{Agent, now_ns},
 };
 use crate::{
     compile::{self, oracle::Oracle},
+    datapath::{Migrated, Origin},
     host::{
         conntrack::{self, Tracked},
         sockets::{self, Connection},
@@ -119,6 +121,39 @@ impl Agent {
     /// or its connection tracking falls: those there are; then a generation that tracks and drops
     /// nothing; those that came meanwhile; then the policy as it is.
     pub(super) async fn begin(&mut self) -> Result<(), DaemonError> {
+        if self.datapath.origin() == Some(Origin::Adopted) {
+            // The conversations are there, and so is a policy: the next one follows it as any other does.
+            self.publish()?;
+            return Ok(());
+        }
+        self.migrate()?;
+        self.begin_anew().await?;
+        self.datapath.become_whole()?;
+        Ok(())
+    }
+
+    /// Takes over what is in the maps that are in force until this agent's are, where they can be read.
+    pub(super) fn migrate(&mut self) -> Result<(), DaemonError> {
+        let listed = self.compiled.fqdns.iter();
+        let units = listed.map(|(identity, fqdn)| (*identity, unit_of(*identity, fqdn))).collect();
+        if let Some(Migrated { flows, flows_refused, names }) = self.datapath.migrate(&units)? {
+            tracing::info!(flows, flows_refused, names, "taken over from the maps before");
+        }
+        Ok(())
+    }
+
+    /// The hooks are at this agent's programs: what came to the maps before until then is taken over, and
+    /// they go.
+    pub(super) fn leave_before(&mut self) -> Result<(), DaemonError> {
+        self.migrate()?;
+        let (drained, lost) = self.datapath.drain_before()?;
+        self.lost_before += lost;
+        self.tell(&drained);
+        self.datapath.forget_before();
+        Ok(())
+    }
+
+    async fn begin_anew(&mut self) -> Result<(), DaemonError> {
         self.bindings = self.bind();
         self.write_overlay();
         self.set_endpoints();

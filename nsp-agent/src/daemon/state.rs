@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use tokio::sync::mpsc;
@@ -31,7 +32,7 @@ use crate::{
         overlay::OverlayTables,
     },
     datapath::{
-        Calls, Capacities, Datapath, Events,
+        Calls, Capacities, Datapath, DatapathError, Events, Ledger, Origin, PinDir,
         attach::{Attachments, Device},
     },
     host::{
@@ -79,9 +80,15 @@ pub(super) struct Agent {
     pub(super) names: NamesHandle,
     pub(super) dns: DnsState,
     pub(super) writer: Writer,
+    /// Where it is kept what became of records, where that outlives the agent.
+    pub(super) ledger: Option<Ledger>,
+    /// Packets whose records agents before took and did not write.
+    pub(super) lost_before: u64,
     pub(super) catalogue: Catalogue,
     pub(super) host_name: String,
     pub(super) cares: u64,
+    /// When all hooks were where they belong.
+    pub(super) hooks_seen: Instant,
     /// What runs by `nsp exec`.
     pub(super) sessions: Sessions,
     /// How many there ever were: their cgroups are named by it.
@@ -118,16 +125,34 @@ impl Agent {
             ..Capacities::for_sizes(&compiled.sizes)
         };
         progress.begin("loading the kernel programs");
-        let datapath = Datapath::load(capacities)?;
+        let datapath = match &options.pin_dir {
+            Some(path) => {
+                let pins = PinDir::open(path).map_err(DatapathError::Pins)?;
+                Datapath::open(capacities, &compiled.sizes, &state.owner(), pins)?
+            }
+            None => Datapath::load(capacities)?,
+        };
         progress.begin("hooking them to the interfaces");
         let links = links::read().await.map_err(DaemonError::Host)?;
         let routes = routes::read().await.map_err(DaemonError::Host)?;
         let log = options.log.clone().or_else(|| loaded.policy.logging.file.clone());
         let target = Target::of(log.as_deref().unwrap_or(Path::new("/var/log/nsp/access.jsonl")));
-        let writer = Writer::start(Sink::new(target, Rotation::default()))
-            .map_err(DaemonError::AccessLog)?;
+        let ledger = datapath.ledger();
+        let lost_before = ledger.as_ref().map_or(0, Ledger::untold);
+        if lost_before != 0 {
+            tracing::warn!(
+                packets = lost_before,
+                "records were lost with an agent that was killed"
+            );
+        }
+        let sink = Sink::new(target, Rotation::default());
+        let told = ledger.clone();
+        let told = move |packets| told.iter().for_each(|ledger| ledger.tell(packets));
+        let writer = Writer::start_telling(sink, told).map_err(DaemonError::AccessLog)?;
         let names = start_names(&options, batches);
         let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        // A device keeps its group: routes are written after devices, and meanwhile mean what they meant.
+        let groups = datapath.link_groups();
         let mut agent = Self {
             patterns,
             compiled,
@@ -138,7 +163,7 @@ impl Agent {
             links,
             routes,
             choices: Choices::default(),
-            groups: BTreeMap::new(),
+            groups,
             tree: None,
             listeners: Vec::new(),
             bindings: Bindings::default(),
@@ -147,9 +172,12 @@ impl Agent {
             names,
             dns: DnsState::default(),
             writer,
+            ledger,
+            lost_before,
             catalogue: Catalogue::default(),
             host_name,
             cares: 0,
+            hooks_seen: Instant::now(),
             sessions: Sessions::new(),
             sessions_begun: 0,
             last_error: None,
@@ -163,17 +191,26 @@ impl Agent {
         agent.state.guid.get_or_insert_with(new_guid);
         agent.end_left_behind();
         agent.read_host().await;
-        agent.follow_stubs();
+        if agent.datapath.origin() == Some(Origin::Adopted) {
+            agent.prepare_stubs();
+        } else {
+            agent.follow_stubs();
+        }
         agent.follow_host()?;
         let wanted: Vec<Device> = agent.wanted();
         if wanted.is_empty() {
             return Err(DaemonError::NoInterface(agent.why_nothing()));
         }
-        agent.cover(&wanted);
-        agent.check_covered()?;
-        agent.hook_calls();
-        progress.begin("putting the policy in force");
-        agent.begin().await?;
+        if agent.datapath.origin() == Some(Origin::Beside) {
+            progress.begin("putting the policy in force");
+            agent.begin().await?;
+            agent.hook(&wanted)?;
+        } else {
+            agent.hook(&wanted)?;
+            progress.begin("putting the policy in force");
+            agent.begin().await?;
+        }
+        agent.leave_before()?;
         agent.flush_stub();
         agent.self_test()?;
         Ok(agent)

@@ -6,6 +6,7 @@ use nsp_common::event::Loss;
 use serde_json::{Value, json};
 
 use super::state::Agent;
+use crate::datapath::PinDir;
 
 impl Agent {
     /// Everything an operator asks first.
@@ -54,6 +55,7 @@ impl Agent {
             "digest": self.loaded.digest,
             "fileDiffers": self.file_differs(),
             "publicNetworkAccess": format!("{:?}", policy.perimeter.public_network_access),
+            "pinned": self.datapath.pins().map(PinDir::path),
             "resources": resources,
             "sessions": self.sessions_json(),
             "overlay": self.list_overlay(),
@@ -73,7 +75,7 @@ impl Agent {
             "resolvers": self.resolvers.all.iter().map(|it| it.address.to_string()).collect::<Vec<_>>(),
             "accessLog": {
                 "linesLost": log.lost.lines,
-                "packetsLost": log.lost.packets,
+                "packetsLost": log.lost.packets + self.lost_before,
                 "error": log.error,
             },
             "lastError": self.last_error,

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::overlay::Stored;
-use crate::compile::identities::Identities;
+use crate::{compile::identities::Identities, datapath::Owner};
 
 const FILE: &str = "state.json";
 /// Raised when the meaning of a field changes.
@@ -30,6 +30,9 @@ pub(super) struct State {
     boot: String,
     /// The perimeter's GUID, when the policy does not give one.
     pub(super) guid: Option<String>,
+    /// Tells this state from another's: pinned maps hold identities, and mean those in here.
+    #[serde(default)]
+    pub(super) name: u64,
     /// Interned identities.
     pub(super) identities: Identities,
     /// Conversations that `nsp flows cut` ended, as long as their sockets live: a restart must not revive
@@ -44,6 +47,13 @@ pub(super) struct State {
     pub(super) overlay: Vec<Stored>,
     /// Version of each profile's rules, and a fingerprint of the rules it is the version of.
     pub(super) profiles: BTreeMap<String, (u64, String)>,
+}
+
+impl State {
+    /// Who the agent of this state is to the kernel's maps.
+    pub(super) fn owner(&self) -> Owner {
+        Owner { state: self.name, identities: self.identities.counts() }
+    }
 }
 
 /// Why the state cannot be used.
@@ -79,6 +89,9 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
     };
     match serde_json::from_str::<State>(&text) {
         Ok(mut state) if state.version == VERSION => {
+            if state.name == 0 {
+                state.name = random();
+            }
             let boot = boot();
             if state.boot != boot {
                 state.identities.forget_cuts();
@@ -102,7 +115,14 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
 }
 
 fn fresh() -> State {
-    State { version: VERSION, boot: boot(), ..State::default() }
+    State { version: VERSION, boot: boot(), name: random(), ..State::default() }
+}
+
+fn random() -> u64 {
+    let mut bytes = [0_u8; 8];
+    // Without randomness two states have the same name, if they begin in the same way. The kernel has some.
+    let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_ne_bytes(bytes).max(1)
 }
 
 /// The kernel's name for this boot; nothing where it does not say.

@@ -54,7 +54,7 @@ pub(super) struct AddressTables {
     v6: ArrayOfMaps<MapData, TrieV6>,
     /// A table without content.
     idle: Pages,
-    /// Whether there is one with content in a slot of `more_pages`.
+    /// Whether there may be one with content in a slot of `more_pages`.
     has_more: [bool; SLOTS as usize],
 }
 
@@ -69,7 +69,8 @@ impl AddressTables {
             v4: take(ebpf, "ADDRESSES_V4")?,
             v6: take(ebpf, "ADDRESSES_V6")?,
             idle: Pages::create(1, ANY_SIZE).map_err(failed(MORE_PAGES))?,
-            has_more: [false; SLOTS as usize],
+            // An agent before may have left some; to let go of nothing costs nothing.
+            has_more: [true; SLOTS as usize],
         })
     }
 

@@ -1,16 +1,17 @@
 //! Hooking the programs to devices: XDP or TC for what comes in, TC for what goes out.
 
-use std::collections::BTreeMap;
-
-use aya::programs::{
-    ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode,
-    links::LinkOrder,
-    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions},
-    xdp::XdpLink,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
 };
-use aya::util::KernelVersion;
 
-use super::{Datapath, DatapathError};
+use super::{
+    Datapath, DatapathError,
+    filter_hook::{Filter, Side},
+    hooks::Spot,
+    link::{Link, Target, attach, flags, kind},
+};
 
 /// How what comes in is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +59,43 @@ pub struct Device {
     pub has_link_header: bool,
 }
 
-/// The hooks of one device; dropping it detaches.
+/// One program at one hook of a device.
+enum Hook {
+    Link(Link),
+    /// Before kernel 6.6 TC has no links.
+    Filter(Filter),
+}
+
+impl Hook {
+    /// Whether the program is where it was put. A file that is gone is made again.
+    fn is_there(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Link(link) => link.is_there(),
+            Self::Filter(filter) => Ok(filter.is_there),
+        }
+    }
+
+    fn pin(&self) -> Option<&Path> {
+        match self {
+            Self::Link(link) => link.pinned_at(),
+            Self::Filter(_) => None,
+        }
+    }
+
+    fn remove(self) -> io::Result<()> {
+        match self {
+            Self::Link(link) => link.remove(),
+            Self::Filter(filter) => filter.remove(),
+        }
+    }
+}
+
+/// The hooks of one device. Dropping it detaches what is not pinned.
 pub struct Attachment {
     /// Which hook judges what comes in.
     pub ingress: IngressHook,
-    _xdp: Option<XdpLink>,
-    _ingress: Option<SchedClassifierLink>,
-    _egress: SchedClassifierLink,
+    ingress_hook: Hook,
+    egress_hook: Hook,
 }
 
 /// All hooks, by device index.
@@ -87,94 +118,173 @@ impl Attachments {
     /// Hooks a device, egress first: an answer that goes out unseen would cost its conversation.
     ///
     /// # Errors
-    /// Names the program and the device; nothing stays attached to the device.
+    /// Names the program and the device. What another agent left hooked to the device stays; nothing else
+    /// does.
     pub fn add(
         &mut self,
         datapath: &mut Datapath,
         device: &Device,
         mode: XdpMode,
     ) -> Result<IngressHook, DatapathError> {
-        let egress_program = if device.has_link_header { "nsp_egress" } else { "nsp_egress_bare" };
-        let egress = datapath.attach_tc(egress_program, device, TcAttachType::Egress)?;
-        let (ingress, xdp, tc) = datapath.attach_ingress(device, mode)?;
-        let attachment = Attachment { ingress, _xdp: xdp, _ingress: tc, _egress: egress };
+        let egress_hook = datapath.attach_egress(device)?;
+        let (ingress, ingress_hook) = datapath.attach_ingress(device, mode)?;
+        let attachment = Attachment { ingress, ingress_hook, egress_hook };
         self.held.insert(device.index, (device.clone(), attachment));
         Ok(ingress)
     }
 
+    /// The files that hold the hooks.
+    pub(super) fn pins(&self) -> impl Iterator<Item = &Path> {
+        let hooks = self.held.values().flat_map(|(_, it)| [&it.ingress_hook, &it.egress_hook]);
+        hooks.filter_map(Hook::pin)
+    }
+
+    /// Filters, which the kernel shows nobody but who asks for all of a device: its index, and what they hang on.
+    pub fn filters(&self) -> Vec<(u32, u32)> {
+        let hooks = self.held.iter().flat_map(|(index, (_, it))| {
+            [&it.ingress_hook, &it.egress_hook].map(|hook| (*index, hook))
+        });
+        hooks
+            .filter_map(|(index, hook)| match hook {
+                Hook::Filter(filter) => Some((index, filter.parent())),
+                Hook::Link(_) => None,
+            })
+            .collect()
+    }
+
+    /// These are all filters of a device that hang there.
+    pub fn see_filters(&mut self, index: u32, parent: u32, handles: &BTreeSet<u32>) {
+        let Some((_, attachment)) = self.held.get_mut(&index) else { return };
+        for hook in [&mut attachment.ingress_hook, &mut attachment.egress_hook] {
+            match hook {
+                Hook::Filter(filter) if filter.parent() == parent => filter.see(handles),
+                _ => {}
+            }
+        }
+    }
+
+    /// Puts back what somebody took away, egress first; answers what was: the device, which way, and what came
+    /// of it.
+    pub fn repair(
+        &mut self,
+        datapath: &mut Datapath,
+        mode: XdpMode,
+    ) -> Vec<(String, &'static str, Result<(), DatapathError>)> {
+        let mut found = Vec::new();
+        for (device, attachment) in self.held.values_mut() {
+            let Attachment { ingress, ingress_hook, egress_hook } = attachment;
+            // What cannot be asked is as it was.
+            if !egress_hook.is_there().unwrap_or(true) {
+                let again = datapath.attach_egress(device).map(|hook| *egress_hook = hook);
+                found.push((device.name.clone(), "egress", again));
+            }
+            if !ingress_hook.is_there().unwrap_or(true) {
+                let again = datapath.attach_ingress(device, mode);
+                let again = again.map(|(how, hook)| (*ingress, *ingress_hook) = (how, hook));
+                found.push((device.name.clone(), "ingress", again));
+            }
+        }
+        found
+    }
+
     /// Unhooks devices that are gone or not wanted.
     pub fn retain(&mut self, wanted: impl Fn(&Device) -> bool) {
-        self.held.retain(|_, (device, _)| wanted(device));
+        let unwanted = |(device, _): &(Device, Attachment)| !wanted(device);
+        let gone: Vec<u32> =
+            self.held.iter().filter(|(_, it)| unwanted(it)).map(|(index, _)| *index).collect();
+        for index in gone {
+            let Some((device, attachment)) = self.held.remove(&index) else { continue };
+            let Attachment { ingress: _, ingress_hook, egress_hook } = attachment;
+            for hook in [ingress_hook, egress_hook] {
+                if let Err(error) = hook.remove() {
+                    tracing::error!(interface = device.name, %error, "not unhooked");
+                }
+            }
+        }
     }
 }
 
-type Ingress = (IngressHook, Option<XdpLink>, Option<SchedClassifierLink>);
-
 impl Datapath {
-    fn attach_ingress(&mut self, device: &Device, mode: XdpMode) -> Result<Ingress, DatapathError> {
+    fn attach_egress(&mut self, device: &Device) -> Result<Hook, DatapathError> {
+        let program = if device.has_link_header { "nsp_egress" } else { "nsp_egress_bare" };
+        self.attach_tc(program, device, Side::Egress)
+    }
+
+    fn attach_ingress(
+        &mut self,
+        device: &Device,
+        mode: XdpMode,
+    ) -> Result<(IngressHook, Hook), DatapathError> {
         if !device.has_link_header {
-            let link = self.attach_tc("nsp_ingress_bare", device, TcAttachType::Ingress)?;
-            return Ok((IngressHook::Tc, None, Some(link)));
+            let hook = self.attach_tc("nsp_ingress_bare", device, Side::Ingress)?;
+            return Ok((IngressHook::Tc, hook));
         }
-        let native = || (AyaXdpMode::Driver, IngressHook::XdpNative);
         match mode {
-            XdpMode::Native | XdpMode::Auto => match self.attach_xdp(device, native().0) {
-                Ok(link) => return Ok((native().1, Some(link), None)),
-                Err(error) if mode == XdpMode::Native => return Err(error),
-                Err(error) => {
-                    tracing::info!(interface = device.name, %error, "no native XDP, using TC");
+            XdpMode::Native | XdpMode::Auto => {
+                match self.attach_xdp(device, IngressHook::XdpNative) {
+                    Ok(hook) => return Ok((IngressHook::XdpNative, hook)),
+                    Err(error) if mode == XdpMode::Native => return Err(error),
+                    Err(error) => {
+                        tracing::info!(interface = device.name, %error, "no native XDP, using TC");
+                    }
                 }
-            },
+            }
             XdpMode::Generic => {
-                let link = self.attach_xdp(device, AyaXdpMode::Skb)?;
-                return Ok((IngressHook::XdpGeneric, Some(link), None));
+                let hook = self.attach_xdp(device, IngressHook::XdpGeneric)?;
+                return Ok((IngressHook::XdpGeneric, hook));
             }
             XdpMode::Off => {}
         }
-        let link = self.attach_tc("nsp_ingress", device, TcAttachType::Ingress)?;
-        Ok((IngressHook::Tc, None, Some(link)))
+        let hook = self.attach_tc("nsp_ingress", device, Side::Ingress)?;
+        Ok((IngressHook::Tc, hook))
     }
 
-    fn attach_xdp(&mut self, device: &Device, mode: AyaXdpMode) -> Result<XdpLink, DatapathError> {
-        let attached = (|| {
-            let program: &mut Xdp =
-                self.ebpf.program_mut("nsp_xdp").ok_or(ProgramError::NotLoaded)?.try_into()?;
-            let id = program.attach_to_if_index(device.index, mode)?;
-            program.take_link(id)
-        })();
-        attached.map_err(|source| DatapathError::Attach {
-            program: "nsp_xdp",
-            interface: device.name.clone(),
-            source,
-        })
+    fn attach_xdp(&mut self, device: &Device, how: IngressHook) -> Result<Hook, DatapathError> {
+        let [native, generic] =
+            ["native", "generic"].map(|it| format!("xdp-{it}-{}", device.index));
+        let (name, other, flags) = match how {
+            IngressHook::XdpGeneric => (generic, native, flags::XDP_GENERIC),
+            _ => (native, generic, flags::XDP_NATIVE),
+        };
+        let target = Target::Device(device.index);
+        let spot = Spot { name, target, kind: kind::XDP, hook: attach::XDP, flags };
+        // A device has one XDP program, in whatever way: while they change places TC judges.
+        let other = self.pinned_link(&other);
+        let bridge = match &other {
+            Some(_) => Some(self.attach_tc("nsp_ingress", device, Side::Ingress)?),
+            None => None,
+        };
+        let hooked = other.map_or(Ok(()), Link::remove).and_then(|()| self.hook("nsp_xdp", &spot));
+        let hook = hooked.map_err(|source| refused("nsp_xdp", device, source))?;
+        if let Some(bridge) = bridge {
+            bridge.remove().map_err(|source| refused("nsp_ingress", device, source))?;
+        }
+        Ok(Hook::Link(hook))
     }
 
     fn attach_tc(
         &mut self,
-        name: &'static str,
+        program: &'static str,
         device: &Device,
-        side: TcAttachType,
-    ) -> Result<SchedClassifierLink, DatapathError> {
-        let attached = (|| {
-            let program: &mut SchedClassifier =
-                self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()?;
-            // Before 6.6 there is no tcx, and the classifier needs a qdisc to hang on. That one
-            // exists already is what one hopes for; any other failure shows at the attach.
-            let options =
-                if KernelVersion::current().is_ok_and(|it| it < KernelVersion::new(6, 6, 0)) {
-                    let _exists_already = tc::qdisc_add_clsact(&device.name);
-                    TcAttachOptions::Netlink(NlOptions::default())
-                } else {
-                    // First: a program before ours that ends the chain would take packets past us.
-                    TcAttachOptions::TcxOrder(LinkOrder::first())
-                };
-            let id = program.attach_with_options(&device.name, side, options)?;
-            program.take_link(id)
-        })();
-        attached.map_err(|source| DatapathError::Attach {
-            program: name,
-            interface: device.name.clone(),
-            source,
-        })
+        side: Side,
+    ) -> Result<Hook, DatapathError> {
+        let hooked = if Filter::is_needed() {
+            self.hook_filter(program, device, side).map(Hook::Filter)
+        } else {
+            let (word, hook) = match side {
+                Side::Ingress => ("ingress", attach::TCX_INGRESS),
+                Side::Egress => ("egress", attach::TCX_EGRESS),
+            };
+            let name = format!("tc-{word}-{}", device.index);
+            let target = Target::Device(device.index);
+            // First: a program before ours that ends the chain would take packets past us.
+            let spot = Spot { name, target, kind: kind::TCX, hook, flags: flags::FIRST };
+            self.hook(program, &spot).map(Hook::Link)
+        };
+        hooked.map_err(|source| refused(program, device, source))
     }
+}
+
+fn refused(program: &'static str, device: &Device, source: io::Error) -> DatapathError {
+    DatapathError::Attach { program, interface: device.name.clone(), source }
 }

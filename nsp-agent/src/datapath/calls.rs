@@ -2,53 +2,83 @@
 //! every process passes by, and those of this network namespace are judged.
 #![expect(unsafe_code, reason = "no safe interface tells the cookie of a network namespace")]
 
-use std::{fs::File, io, net::UdpSocket, os::fd::AsRawFd as _, path::Path};
-
-use aya::programs::{
-    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, ProgramError,
-    cgroup_skb::CgroupSkbLink, cgroup_sock_addr::CgroupSockAddrLink,
+use std::{
+    fs::File,
+    io,
+    net::UdpSocket,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
 };
 
-use super::{Datapath, DatapathError};
+use super::{
+    Datapath, DatapathError,
+    hooks::Spot,
+    link::{Link, Target, attach, kind},
+};
 
-const CALLS: [&str; 4] = ["nsp_connect4", "nsp_connect6", "nsp_sendmsg4", "nsp_sendmsg6"];
-const SENDS: &str = "nsp_send";
+/// Programs, their hooks, and the names of their links.
+const CALLS: [(&str, u32, &str); 5] = [
+    ("nsp_connect4", attach::CONNECT4, "call-connect4"),
+    ("nsp_connect6", attach::CONNECT6, "call-connect6"),
+    ("nsp_sendmsg4", attach::SENDMSG4, "call-sendmsg4"),
+    ("nsp_sendmsg6", attach::SENDMSG6, "call-sendmsg6"),
+    ("nsp_send", attach::CGROUP_EGRESS, "send"),
+];
 
-/// The hooks; dropping it detaches.
+/// The hooks. Dropping them detaches what is not pinned.
 pub struct Calls {
-    _calls: Vec<CgroupSockAddrLink>,
-    _sends: CgroupSkbLink,
+    links: Vec<Link>,
+}
+
+impl Calls {
+    /// The files that hold them.
+    pub(super) fn pins(&self) -> impl Iterator<Item = &Path> {
+        self.links.iter().filter_map(Link::pinned_at)
+    }
+
+    /// Whether all are where they were put.
+    pub fn are_there(&mut self) -> bool {
+        // All are looked at, for the files of those that are there. What cannot be asked is as it was.
+        let gone = self.links.iter_mut().filter_map(|link| link.is_there().ok()).filter(|it| !it);
+        gone.count() == 0
+    }
+
+    /// Unhooks them.
+    pub fn remove(self) {
+        for link in self.links {
+            if let Err(error) = link.remove() {
+                tracing::error!(%error, "calls are not unhooked");
+            }
+        }
+    }
 }
 
 impl Datapath {
     /// Hooks the calls of all processes below a mount of cgroups.
     ///
     /// # Errors
-    /// When the directory cannot be opened or the kernel refuses; nothing stays attached.
+    /// When the directory cannot be opened or the kernel refuses. What another agent left hooked stays.
     pub fn attach_calls(&mut self, cgroups: &Path) -> Result<Calls, DatapathError> {
-        let failed = |program: &str| {
-            let program = program.to_owned();
-            move |source| DatapathError::Program { program, source }
-        };
         let root = File::open(cgroups)
             .map_err(|source| DatapathError::Cgroups { path: cgroups.to_owned(), source })?;
         let mut links = Vec::new();
-        for name in CALLS {
-            let program = self.ebpf.program_mut(name).ok_or(DatapathError::NoAnswer)?;
-            let program: &mut CgroupSockAddr = program.try_into().map_err(failed(name))?;
-            let link = program
-                .attach(&root, CgroupAttachMode::Single)
-                .and_then(|id| program.take_link(id))
-                .map_err(|source: ProgramError| failed(name)(source))?;
+        for (program, hook, name) in CALLS {
+            let spot = Spot {
+                name: name.to_owned(),
+                target: Target::Cgroup(root.as_fd()),
+                kind: kind::CGROUP,
+                hook,
+                // Links of a cgroup stand beside others by nature.
+                flags: 0,
+            };
+            let link = self.hook(program, &spot).map_err(|source| DatapathError::Attach {
+                program,
+                interface: cgroups.display().to_string(),
+                source,
+            })?;
             links.push(link);
         }
-        let program = self.ebpf.program_mut(SENDS).ok_or(DatapathError::NoAnswer)?;
-        let program: &mut CgroupSkb = program.try_into().map_err(failed(SENDS))?;
-        let sends = program
-            .attach(&root, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)
-            .and_then(|id| program.take_link(id))
-            .map_err(|source: ProgramError| failed(SENDS)(source))?;
-        Ok(Calls { _calls: links, _sends: sends })
+        Ok(Calls { links })
     }
 }
 

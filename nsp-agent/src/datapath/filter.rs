@@ -38,9 +38,20 @@ impl FlowFilter {
         Ok(Self { halves, half: 0, filling: None, needed: 0 })
     }
 
+    /// Goes on with the half that is read.
+    pub(super) fn resume(&mut self, half: u64) {
+        self.half = (half & 1) as usize;
+    }
+
     fn set_bits(&self, half: usize) -> u32 {
         let word = |word| self.halves.word(half, word).load(Ordering::Relaxed).count_ones();
         (0..WORDS).map(word).sum()
+    }
+
+    /// Remembers that a conversation is about to be put into a table.
+    pub(super) fn expect(&self, key: &FlowKey) {
+        self.set(0, key);
+        self.set(1, key);
     }
 
     fn set(&self, half: usize, key: &FlowKey) {

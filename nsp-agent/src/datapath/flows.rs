@@ -129,6 +129,21 @@ impl FlowTables {
         })
     }
 
+    /// Puts a conversation among the unproven, by who opened it.
+    pub(super) fn put_unproven(
+        &mut self,
+        key: &FlowKey,
+        flow: &Flow,
+        flags: u64,
+    ) -> Result<(), MapError> {
+        match (key.is_v4(), flow.opened_by()) {
+            (true, Direction::Outbound) => self.asked_v4.insert(key.v4(), flow, flags),
+            (true, Direction::Inbound) => self.knocked_v4.insert(key.v4(), flow, flags),
+            (false, Direction::Outbound) => self.asked_v6.insert(key, flow, flags),
+            (false, Direction::Inbound) => self.knocked_v6.insert(key, flow, flags),
+        }
+    }
+
     /// Whole buckets of a table, a thousand conversations or less; and the bucket to go on from.
     fn part(&self, table: FlowTable, bucket: u32) -> Result<(Entries, Option<u32>), MapError> {
         let unproven = |key, flow| FlowEntry { key, flow, is_proven: false };

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     hash::Hash,
+    net::IpAddr,
 };
 
 use aya::{
@@ -17,7 +18,7 @@ use nsp_common::{address::Address, class::port_index, link::Link, selector::Sele
 
 use super::{Datapath, DatapathError, take};
 
-/// The live maps, each with what the agent last wrote: it is the only writer.
+/// The live maps, each with what is in it: agents are the only writers, one at a time.
 pub(super) struct LiveTables {
     selectors: Synced<Selector, u32>,
     endpoints: Synced<Address, u32>,
@@ -37,7 +38,11 @@ struct Synced<K: Pod, V: Pod> {
 
 impl<K: Pod + Eq + Hash, V: Pod + PartialEq> Synced<K, V> {
     fn new(ebpf: &mut Ebpf, name: &'static str) -> Result<Self, DatapathError> {
-        Ok(Self { name, map: take(ebpf, name)?, held: Default::default() })
+        let map: HashMap<MapData, K, V> = take(ebpf, name)?;
+        let held = map.iter().collect::<Result<_, _>>();
+        let held =
+            held.map_err(|source| DatapathError::Map { operation: "read", map: name, source })?;
+        Ok(Self { name, map, held })
     }
 
     /// Makes the part of the map that `owns` names equal to `wanted`. Adds what is new before it
@@ -62,16 +67,38 @@ impl<K: Pod + Eq + Hash, V: Pod + PartialEq> Synced<K, V> {
     }
 }
 
+/// All of a trie, by prefix.
+pub(super) fn prefixes<K: Pod + Into<IpAddr>, V: Pod>(
+    trie: &LpmTrie<MapData, K, V>,
+) -> Result<BTreeMap<IpNet, V>, MapError> {
+    let mut found = BTreeMap::new();
+    for entry in trie.iter() {
+        let (key, value) = entry?;
+        let (address, length) = (key.data().into(), key.prefix_len());
+        if let Ok(prefix) = IpNet::new(address, length as u8) {
+            found.insert(prefix, value);
+        }
+    }
+    Ok(found)
+}
+
 impl LiveTables {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
+        let failed = |source| DatapathError::Map { operation: "read", map: "ROUTES", source };
+        let routes_v4: LpmTrie<MapData, [u8; 4], [u32; 2]> = take(ebpf, "ROUTES_V4")?;
+        let routes_v6: LpmTrie<MapData, [u8; 16], [u32; 2]> = take(ebpf, "ROUTES_V6")?;
+        let mut routes = prefixes(&routes_v4).map_err(failed)?;
+        routes.append(&mut prefixes(&routes_v6).map_err(failed)?);
+        let whole = |[low, high]: [u32; 2]| u64::from(low) | u64::from(high) << 32;
+        let routes = routes.into_iter().map(|(prefix, halves)| (prefix, whole(halves))).collect();
         Ok(Self {
             selectors: Synced::new(ebpf, "SELECTORS")?,
             endpoints: Synced::new(ebpf, "ENDPOINTS")?,
             resolving: Synced::new(ebpf, "RESOLVING")?,
             links: Synced::new(ebpf, "LINKS")?,
-            routes_v4: take(ebpf, "ROUTES_V4")?,
-            routes_v6: take(ebpf, "ROUTES_V6")?,
-            routes: BTreeMap::new(),
+            routes,
+            routes_v4,
+            routes_v6,
         })
     }
 
@@ -133,6 +160,11 @@ impl Datapath {
     /// When the kernel refuses an entry.
     pub fn set_resolving(&mut self, cgroups: &[(u64, u32)]) -> Result<(), DatapathError> {
         self.live.resolving.sync(cgroups, |_| true)
+    }
+
+    /// The link groups of devices, as they are in the device table.
+    pub fn link_groups(&self) -> BTreeMap<u32, u8> {
+        self.live.links.held.iter().map(|(index, link)| (*index, link.group)).collect()
     }
 
     /// Makes the device table equal to `links`, by index.

@@ -9,10 +9,16 @@ use std::{
     io,
     os::fd::AsFd,
     ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use aya::{Ebpf, Pod, maps::Map};
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, IterableMap as _, Map, MapData},
+};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::DatapathError;
@@ -30,6 +36,8 @@ pub(super) struct Mapped {
 // SAFETY: the memory belongs to this value and to the kernel; every write goes through `&mut self`
 // or an atomic.
 unsafe impl Send for Mapped {}
+// SAFETY: by `&self` there are atomics only.
+unsafe impl Sync for Mapped {}
 
 impl Mapped {
     /// Maps the array `name` of `entries` values of `value_size` bytes.
@@ -39,10 +47,34 @@ impl Mapped {
         entries: usize,
         value_size: usize,
     ) -> Result<Self, DatapathError> {
-        let failed = |source| DatapathError::Mmap { map: name, source };
-        let map = ebpf.take_map(name).ok_or_else(|| {
-            failed(io::Error::new(io::ErrorKind::NotFound, "the object has no such map"))
+        let map = ebpf.take_map(name).ok_or_else(|| DatapathError::Mmap {
+            map: name,
+            source: io::Error::new(io::ErrorKind::NotFound, "the object has no such map"),
         })?;
+        Self::over(map, name, entries, value_size)
+    }
+
+    /// Maps an array that others hold as well.
+    pub(super) fn same<T: Pod>(
+        array: &Array<MapData, T>,
+        name: &'static str,
+    ) -> Result<Arc<Self>, DatapathError> {
+        let failed = |source| DatapathError::Mmap { map: name, source };
+        let fd = array.map().fd().as_fd().try_clone_to_owned().map_err(failed)?;
+        let map = MapData::from_fd(fd).and_then(Map::from_map_data);
+        let map =
+            map.map_err(|source| DatapathError::Map { operation: "open", map: name, source })?;
+        Self::over(map, name, array.len() as usize, size_of::<T>()).map(Arc::new)
+    }
+
+    /// Maps an array that was found elsewhere.
+    pub(super) fn over(
+        map: Map,
+        name: &'static str,
+        entries: usize,
+        value_size: usize,
+    ) -> Result<Self, DatapathError> {
+        let failed = |source| DatapathError::Mmap { map: name, source };
         let Map::Array(data) = &map else {
             return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not an array")));
         };

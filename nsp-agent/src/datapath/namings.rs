@@ -16,7 +16,7 @@ use super::{Datapath, DatapathError, take};
 
 /// The tables of names as they were asked for.
 pub(super) struct NamingTables {
-    namings: HashMap<MapData, Address, Naming>,
+    pub(super) namings: HashMap<MapData, Address, Naming>,
     refused: HashMap<MapData, u32, Naming>,
     /// Until somebody follows it.
     wanted: Option<RingBuf<MapData>>,

@@ -1,11 +1,11 @@
 //! The embedded object: sizes, globals, load.
 
-use std::io;
+use std::{collections::HashMap, io};
 
 use aya::{Ebpf, EbpfError, EbpfLoader, maps::MapError, programs::Program};
 use nsp_common::{ageing::Pace, generation::SLOTS};
 
-use super::{DatapathError, Engine, FlowRoom, addresses};
+use super::{DatapathError, Engine, FlowRoom, addresses, adopt::Shape, pins::Set};
 use crate::compile::{Sizes, limits::NAMES_MAX};
 
 /// The kernel programs, as `cargo xtask build` made them; empty in a build without them.
@@ -63,19 +63,97 @@ impl Capacities {
         }
     }
 
+    /// The first table that has no room for a policy of these sizes: its name, what the policy needs, what
+    /// there is.
+    pub(super) fn lacking(&self, sizes: &Sizes) -> Option<(&'static str, usize, usize)> {
+        let tables = [
+            ("classes", sizes.classes, self.classes),
+            ("cells", sizes.cells, self.cells),
+            ("rows", sizes.rows, self.rows),
+            ("rules", sizes.rules, self.rules),
+            ("names", sizes.names, self.names),
+            ("selectors", sizes.selectors, self.selectors),
+        ];
+        tables.into_iter().find(|(_, needed, room)| needed > room)
+    }
+
     /// Room for pages in a slot. The reference engine has none, which the kernel does not take for an answer.
     pub(super) fn page_room(&self) -> usize {
         if self.engine == Engine::RangeTable { self.pages } else { 1 }
     }
 }
 
-/// Loads the object and every program.
-pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, DatapathError> {
-    if object.is_empty() {
-        return Err(DatapathError::NoObject);
-    }
+/// Maps that outlive the agent: all that a conversation, a name or a record is remembered in.
+pub(super) const PINNED: [&str; 58] = [
+    "ADDRESSES_V4",
+    "ADDRESSES_V6",
+    "AGED",
+    "ASKED_V4",
+    "ASKED_V6",
+    "ASKERS",
+    "ASKER_PLACES",
+    "ASSOCIATIONS",
+    "CELLS",
+    "CLASSES",
+    "CLOCK",
+    "COARSE_EVEN",
+    "COARSE_ODD",
+    "CONTROL",
+    "COUNTERS",
+    "ENDPOINTS",
+    "FLOWS_V4",
+    "FLOWS_V6",
+    "FLOW_FILTER",
+    "FRAGMENTS",
+    "FREE_V4",
+    "FREE_V6",
+    "FULL",
+    "GENERATIONS",
+    "KNOCKED_V4",
+    "KNOCKED_V6",
+    "LEARNED_V4",
+    "LEARNED_V6",
+    "LINKS",
+    "MANY_EVEN",
+    "MANY_ODD",
+    "MORE_PAGES",
+    "NAMES",
+    "NAME_CLASSES",
+    "NAMINGS",
+    "NEAR",
+    "OVERLAY_NAMES",
+    "OVERLAY_V4",
+    "OVERLAY_V6",
+    "PAGES",
+    "PEERS",
+    "PLACES_V4",
+    "PLACES_V6",
+    "PORTS",
+    "QUESTIONS",
+    "RECORDS_EVEN",
+    "RECORDS_ODD",
+    "REFUSED_NAMES",
+    "RESOLVING",
+    "RINGS",
+    "RING_PLACES",
+    "ROUTES_V4",
+    "ROUTES_V6",
+    "ROWS",
+    "RULES",
+    "SELECTORS",
+    "SOCKETS",
+    "STREAMS",
+];
+
+/// Maps that each set of programs has of its own: where they work, and what they tell the agent of at once.
+#[cfg(test)]
+const OWN: [&str; 7] =
+    ["CALLERS", "EVENTS", "ICMP_BUDGETS", "READINGS", "SCRATCH", "WANTED", "WANTED_AT"];
+
+/// Entries of the maps whose size is chosen when they are made.
+fn entries(capacities: &Capacities) -> [(&'static str, u32); 24] {
     let Capacities {
-        engine,
+        engine: _,
         pages: _,
         classes,
         cells,
@@ -87,13 +165,72 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
         records,
         networks,
     } = *capacities;
-    let pages = capacities.page_room();
-    let page_capacity = pages as u32;
-    let by_trie = u32::from(engine == Engine::LpmTrie);
+    let FlowRoom { v4, v6 } = flows;
+    let unproven = flows.unproven();
     let slots = |entries: usize| SLOTS * entries as u32;
+    [
+        ("PAGES", (addresses::PARTS * capacities.page_room()) as u32),
+        ("CLASSES", slots(classes)),
+        ("CELLS", slots(cells)),
+        ("ROWS", slots(rows)),
+        ("RULES", slots(rules)),
+        ("NAME_CLASSES", slots(names)),
+        ("SELECTORS", slots(selectors)),
+        ("FLOWS_V4", v4),
+        ("PLACES_V4", v4),
+        ("FREE_V4", v4),
+        ("FLOWS_V6", v6),
+        ("PLACES_V6", v6),
+        ("FREE_V6", v6),
+        ("ASKED_V4", unproven),
+        ("ASKED_V6", unproven),
+        ("KNOCKED_V4", unproven),
+        ("KNOCKED_V6", unproven),
+        ("PEERS", unproven),
+        ("RECORDS_EVEN", records),
+        ("RECORDS_ODD", records),
+        ("COARSE_EVEN", networks),
+        ("COARSE_ODD", networks),
+        ("MANY_EVEN", networks),
+        ("MANY_ODD", networks),
+    ]
+}
+
+/// What the maps that outlive the agent would be made with.
+pub(super) fn shapes(
+    object: &[u8],
+    capacities: &Capacities,
+) -> Result<Vec<(&'static str, Shape)>, DatapathError> {
+    let object =
+        aya_obj::Object::parse(object).map_err(|error| DatapathError::Load(error.into()))?;
+    let chosen: HashMap<&str, u32> = entries(capacities).into_iter().collect();
+    let shape = |name: &'static str| {
+        let map = object.maps.get(name)?;
+        let entries = chosen.get(name).copied().unwrap_or(map.max_entries());
+        let (key, value) = (map.key_size(), map.value_size());
+        let (kind, flags) = (map.map_type(), map.map_flags());
+        Some((name, Shape { kind, key, value, entries, flags }))
+    };
+    Ok(PINNED.into_iter().filter_map(shape).collect())
+}
+
+/// Loads the object and every program, over the maps of a set where there is one: those that are pinned in
+/// it are used as they are, the others are made and pinned.
+pub(super) fn load(
+    object: &[u8],
+    capacities: &Capacities,
+    set: Option<&Set>,
+) -> Result<Ebpf, DatapathError> {
+    if object.is_empty() {
+        return Err(DatapathError::NoObject);
+    }
+    let Capacities { engine, classes, cells, rows, rules, names, flows, .. } = *capacities;
+    let Capacities { records, networks, .. } = *capacities;
+    let page_capacity = capacities.page_room() as u32;
+    let by_trie = u32::from(engine == Engine::LpmTrie);
     let globals = [classes as u32, cells as u32, rows as u32, rules as u32, names as u32];
     let FlowRoom { v4, v6 } = flows;
-    let (peer_flows, unproven) = (flows.of_one_peer(), flows.unproven());
+    let peer_flows = flows.of_one_peer();
     let pace = Pace::of(v4, v6);
     let strangers = [records, networks].map(|room| room / 4 * 3);
     let netns_cookie = super::calls::netns_cookie();
@@ -117,31 +254,15 @@ pub(super) fn load(object: &[u8], capacities: &Capacities) -> Result<Ebpf, Datap
         .override_global("CELL_CAPACITY", &globals[1], true)
         .override_global("ROW_CAPACITY", &globals[2], true)
         .override_global("RULE_CAPACITY", &globals[3], true)
-        .override_global("NAME_CAPACITY", &globals[4], true)
-        .map_max_entries("PAGES", (addresses::PARTS * pages) as u32)
-        .map_max_entries("CLASSES", slots(classes))
-        .map_max_entries("CELLS", slots(cells))
-        .map_max_entries("ROWS", slots(rows))
-        .map_max_entries("RULES", slots(rules))
-        .map_max_entries("NAME_CLASSES", slots(names))
-        .map_max_entries("SELECTORS", slots(selectors))
-        .map_max_entries("FLOWS_V4", v4)
-        .map_max_entries("PLACES_V4", v4)
-        .map_max_entries("FREE_V4", v4)
-        .map_max_entries("FLOWS_V6", v6)
-        .map_max_entries("PLACES_V6", v6)
-        .map_max_entries("FREE_V6", v6)
-        .map_max_entries("ASKED_V4", unproven)
-        .map_max_entries("ASKED_V6", unproven)
-        .map_max_entries("KNOCKED_V4", unproven)
-        .map_max_entries("KNOCKED_V6", unproven)
-        .map_max_entries("PEERS", unproven)
-        .map_max_entries("RECORDS_EVEN", records)
-        .map_max_entries("RECORDS_ODD", records)
-        .map_max_entries("COARSE_EVEN", networks)
-        .map_max_entries("COARSE_ODD", networks)
-        .map_max_entries("MANY_EVEN", networks)
-        .map_max_entries("MANY_ODD", networks);
+        .override_global("NAME_CAPACITY", &globals[4], true);
+    for (name, entries) in entries(capacities) {
+        loader.map_max_entries(name, entries);
+    }
+    if let Some(set) = set {
+        for name in PINNED {
+            loader.map_pin_path(name, set.map(name));
+        }
+    }
     let mut ebpf = loader.load(object).map_err(refused)?;
     for (name, program) in ebpf.programs_mut() {
         let loaded = match program {
@@ -164,5 +285,23 @@ fn refused(error: EbpfError) -> DatapathError {
             DatapathError::NoMemory { map: name, source: io_error }
         }
         other => DatapathError::Load(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_map_of_the_programs_is_pinned_or_their_own() {
+        if OBJECT.is_empty() {
+            return;
+        }
+        let object = aya_obj::Object::parse(OBJECT).unwrap();
+        let maps = object.maps.keys().map(String::as_str).filter(|it| !it.starts_with('.'));
+        let known = PINNED.into_iter().chain(OWN);
+        assert_eq!(maps.collect::<BTreeSet<_>>(), known.collect::<BTreeSet<_>>());
     }
 }

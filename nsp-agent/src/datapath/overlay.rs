@@ -12,13 +12,13 @@ use aya::{
 use ipnet::IpNet;
 use nsp_common::overlay::Overlay;
 
-use super::{Datapath, DatapathError, publish::insert, take};
+use super::{Datapath, DatapathError, live::prefixes, publish::insert, take};
 use crate::compile::overlay::OverlayTables;
 
 /// Which word of the control entry says what there is.
 const PRESENCE_WORD: usize = 2;
 
-/// The maps, each with what the agent last wrote: it is the only writer.
+/// The maps, each with what is in it: agents are the only writers, one at a time.
 pub(super) struct OverlayMaps {
     v4: LpmTrie<MapData, [u8; 4], Overlay>,
     v6: LpmTrie<MapData, [u8; 16], Overlay>,
@@ -29,13 +29,14 @@ pub(super) struct OverlayMaps {
 
 impl OverlayMaps {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
-        Ok(Self {
-            v4: take(ebpf, "OVERLAY_V4")?,
-            v6: take(ebpf, "OVERLAY_V6")?,
-            names: take(ebpf, "OVERLAY_NAMES")?,
-            prefixes_held: BTreeMap::new(),
-            names_held: BTreeMap::new(),
-        })
+        let v4: LpmTrie<MapData, [u8; 4], Overlay> = take(ebpf, "OVERLAY_V4")?;
+        let v6: LpmTrie<MapData, [u8; 16], Overlay> = take(ebpf, "OVERLAY_V6")?;
+        let names: HashMap<MapData, u32, Overlay> = take(ebpf, "OVERLAY_NAMES")?;
+        let failed = |source| DatapathError::Map { operation: "read", map: "OVERLAY", source };
+        let mut prefixes_held = prefixes(&v4).map_err(failed)?;
+        prefixes_held.append(&mut prefixes(&v6).map_err(failed)?);
+        let names_held = names.iter().collect::<Result<_, _>>().map_err(failed)?;
+        Ok(Self { v4, v6, names, prefixes_held, names_held })
     }
 
     fn put(&mut self, prefix: IpNet, overlay: Overlay) -> Result<(), MapError> {

@@ -155,19 +155,11 @@ impl Datapath {
     }
 
     fn check_capacity(&self, compiled: &Compiled) -> Result<(), DatapathError> {
-        let sizes = &compiled.sizes;
-        for (table, needed, capacity) in [
-            ("classes", sizes.classes, self.capacities.classes),
-            ("cells", sizes.cells, self.capacities.cells),
-            ("rows", sizes.rows, self.capacities.rows),
-            ("rules", sizes.rules, self.capacities.rules),
-            ("names", sizes.names, self.capacities.names),
-            ("selectors", sizes.selectors, self.capacities.selectors),
-        ] {
-            if needed > capacity {
-                return Err(DatapathError::Capacity { table, needed, capacity });
+        match self.capacities.lacking(&compiled.sizes) {
+            Some((table, needed, capacity)) => {
+                Err(DatapathError::Capacity { table, needed, capacity })
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 }

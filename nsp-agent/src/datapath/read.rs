@@ -19,7 +19,7 @@ use rustix::{
     time::{ClockId, Timespec as Time, clock_getres, clock_gettime},
 };
 
-use super::{Datapath, DatapathError, mapped::Mapped, take};
+use super::{Datapath, DatapathError, batch, mapped::Mapped, take};
 
 /// The exact counters, summed over processors.
 #[derive(Clone, Debug, Default)]
@@ -100,6 +100,11 @@ impl RecordTables {
             epoch: Epoch::default(),
         })
     }
+
+    /// Goes on in the epoch that is being filled.
+    pub(super) fn resume(&mut self, epoch: u64) {
+        self.epoch = Epoch(epoch);
+    }
 }
 
 /// Place of the word in [`Control`].
@@ -120,16 +125,13 @@ impl Datapath {
     pub fn counters(&self) -> Result<Counters, DatapathError> {
         let mut values = Vec::with_capacity(COUNTERS as usize);
         for index in 0..COUNTERS {
-            let per_cpu = self.counters.0.get(&index, 0).map_err(|source| DatapathError::Map {
+            let sum = sum(&self.counters.0, index).map_err(|source| DatapathError::Map {
                 operation: "read",
                 map: "COUNTERS",
                 source,
             })?;
-            let sum = per_cpu.iter().fold(Counter::default(), |sum, one| Counter {
-                packets: sum.packets + one.packets,
-                bytes: sum.bytes + one.bytes,
-            });
-            values.push(sum);
+            let carried = self.carried().get(index as usize).copied().unwrap_or_default();
+            values.push(plus(sum, carried));
         }
         Ok(Counters { values })
     }
@@ -159,29 +161,36 @@ impl Datapath {
         self.records.epoch = self.records.epoch.next(now, tick);
         self.control.store(0, EPOCH_WORD, self.records.epoch.0);
         self.grace()?;
-        let mut drained = Vec::new();
-        let RecordTables { fine, coarse, many, near, full, .. } = &mut self.records;
+        let ledger = self.ledger();
+        let failed = |source| DatapathError::Map { operation: "drain", map: "RECORDS", source };
         // Tables that are emptied have room again; should one not be, the programs find out.
         for (at, count) in EPOCH_OF_FULL.map(|(at, count)| (at + ended * count, count)) {
-            full.clear_bytes(0, at, count);
+            self.records.full.clear_bytes(0, at, count);
         }
-        let mut many_at_hand = Drained::new();
-        take_near(near, ended as u32, &mut many_at_hand).map_err(|source| DatapathError::Map {
-            operation: "drain",
-            map: "NEAR",
+        let held = self.records.held(ended).map_err(failed)?;
+        if let Some(ledger) = &ledger {
+            ledger.begin(held.packets());
+        }
+        let (drained, left) = self.records.take(ended, held);
+        if let Some(ledger) = &ledger {
+            ledger.took(left);
+        }
+        Ok(drained)
+    }
+
+    /// Counts what an agent that was killed while it took records has left of them.
+    pub(super) fn recount(&self) -> Result<(), DatapathError> {
+        let ended = usize::from(!self.records.epoch.is_odd());
+        let held = self.records.held(ended);
+        let held = held.map_err(|source| DatapathError::Map {
+            operation: "read",
+            map: "RECORDS",
             source,
         })?;
-        for map in [&mut fine[ended], &mut coarse[ended], &mut many[ended]] {
-            if let Err(source) = take_all(map, &mut drained) {
-                // What was taken must be told; what was not is there when this table's turn comes.
-                if drained.is_empty() && many_at_hand.is_empty() {
-                    return Err(DatapathError::Map { operation: "drain", map: "RECORDS", source });
-                }
-                break;
-            }
+        if let Some(ledger) = self.ledger() {
+            ledger.resume(held.packets());
         }
-        join(&mut drained, many_at_hand);
-        Ok(drained)
+        Ok(())
     }
 
     /// Takes the ring of events out, for the task that waits on it.
@@ -194,45 +203,112 @@ fn nanoseconds(time: Time) -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-/// Reads and deletes all of a map that nobody writes any more.
-fn take_all(
-    map: &mut HashMap<MapData, RecordKey, Record>,
-    taken: &mut Drained,
-) -> Result<(), MapError> {
-    let keys: Vec<RecordKey> = map.keys().collect::<Result<_, _>>()?;
-    for key in keys {
-        match map.get(&key, 0) {
-            Ok(record) => taken.push((key, record)),
-            Err(MapError::KeyNotFound) => continue,
-            Err(error) => return Err(error),
+/// The records of one epoch, as they lie in their tables.
+struct Held {
+    /// By address, by network, of many sources.
+    tables: [Drained; 3],
+    near: Drained,
+}
+
+impl Held {
+    fn packets(&self) -> u64 {
+        self.tables.iter().chain([&self.near]).map(packets).sum()
+    }
+}
+
+pub(super) fn packets(records: &Drained) -> u64 {
+    records.iter().map(|(_, record)| record.packets).sum()
+}
+
+impl RecordTables {
+    /// Reads the records of an epoch, which nobody writes any more.
+    fn held(&self, epoch: usize) -> Result<Held, MapError> {
+        let table = |map| all(map).map_err(MapError::IoError);
+        let tables =
+            [table(&self.fine[epoch])?, table(&self.coarse[epoch])?, table(&self.many[epoch])?];
+        Ok(Held { tables, near: near_rows(&self.near, epoch as u32)? })
+    }
+
+    /// Takes them out; answers them, and the packets of those that stay: they are there when their table's turn
+    /// comes.
+    fn take(&mut self, epoch: usize, held: Held) -> (Drained, u64) {
+        let Held { tables, near } = held;
+        let [fine, coarse, many] = tables;
+        let mut drained = Drained::new();
+        let mut left = 0;
+        let maps = [&mut self.fine[epoch], &mut self.coarse[epoch], &mut self.many[epoch]];
+        for (map, records) in maps.into_iter().zip([fine, coarse, many]) {
+            for (key, record) in records {
+                match map.remove(&key) {
+                    Ok(()) | Err(MapError::KeyNotFound) => drained.push((key, record)),
+                    Err(error) => {
+                        tracing::error!(%error, "an access record is not taken");
+                        left += record.packets;
+                    }
+                }
+            }
         }
-        map.remove(&key)?;
+        match clear_near(&mut self.near, epoch as u32) {
+            Ok(()) => join(&mut drained, near),
+            Err(error) => {
+                tracing::error!(%error, "access records of many sources are not taken");
+                left += packets(&near);
+            }
+        }
+        (drained, left)
+    }
+}
+
+/// All of a table.
+fn all(map: &HashMap<MapData, RecordKey, Record>) -> io::Result<Drained> {
+    let mut found = Drained::new();
+    let mut from = Some(0);
+    while let Some(bucket) = from {
+        let batch::Part { mut entries, next } = batch::read(map, bucket)?;
+        found.append(&mut entries);
+        from = next;
+    }
+    Ok(found)
+}
+
+fn rows_of(epoch: u32) -> std::ops::Range<u32> {
+    epoch * NEAR_ROWS..(epoch + 1) * NEAR_ROWS
+}
+
+/// Empties the near rows of an epoch.
+fn clear_near(map: &mut PerCpuArray<MapData, Near>, epoch: u32) -> Result<(), MapError> {
+    for row in rows_of(epoch) {
+        let rows = map.get(&row, 0)?;
+        if rows.iter().any(|near| near.record.packets != 0) {
+            map.set(row, PerCpuValues::try_from(vec![Near::EMPTY; rows.len()])?, 0)?;
+        }
     }
     Ok(())
 }
 
-/// Reads and empties the near rows of an epoch, which nobody writes any more.
-fn take_near(
-    map: &mut PerCpuArray<MapData, Near>,
-    ended: u32,
-    taken: &mut Drained,
-) -> Result<(), MapError> {
-    for row in ended * NEAR_ROWS..(ended + 1) * NEAR_ROWS {
+/// The near rows of an epoch that have something.
+pub(super) fn near_rows(map: &PerCpuArray<MapData, Near>, epoch: u32) -> Result<Drained, MapError> {
+    let mut found = Drained::new();
+    for row in rows_of(epoch) {
         let rows = map.get(&row, 0)?;
-        if rows.iter().all(|near| near.record.packets == 0) {
-            continue;
-        }
-        taken.extend(
-            rows.iter().filter(|near| near.record.packets != 0).map(|near| (near.key, near.record)),
-        );
-        let empty = PerCpuValues::try_from(vec![Near::EMPTY; rows.len()])?;
-        map.set(row, empty, 0)?;
+        let used = rows.iter().filter(|near| near.record.packets != 0);
+        found.extend(used.map(|near| (near.key, near.record)));
     }
-    Ok(())
+    Ok(found)
+}
+
+/// One counter, over all processors.
+pub(super) fn sum(map: &PerCpuArray<MapData, Counter>, index: u32) -> Result<Counter, MapError> {
+    let per_cpu = map.get(&index, 0)?;
+    Ok(per_cpu.iter().fold(Counter::default(), |sum, one| plus(sum, *one)))
+}
+
+fn plus(sum: Counter, more: Counter) -> Counter {
+    Counter { packets: sum.packets + more.packets, bytes: sum.bytes + more.bytes }
 }
 
 /// Adds rows of many sources, each processor's, to the records: one record for each key.
-fn join(drained: &mut Drained, rows: Drained) {
+pub(super) fn join(drained: &mut Drained, rows: Drained) {
     let mut places: ByKey<RecordKey, usize> = drained
         .iter()
         .enumerate()

@@ -18,6 +18,7 @@ pub struct AgentBuilder {
     pub(super) arguments: Vec<OsString>,
     pub(super) through: Vec<OsString>,
     pub(super) ready_within: Duration,
+    pub(super) is_pinned: bool,
 }
 
 impl AgentBuilder {
@@ -30,6 +31,7 @@ impl AgentBuilder {
             arguments: Vec::new(),
             through: Vec::new(),
             ready_within: READY_WITHIN,
+            is_pinned: true,
         }
     }
 
@@ -52,6 +54,12 @@ impl AgentBuilder {
         self
     }
 
+    /// The arguments beside those that every agent has, in place of others.
+    #[must_use]
+    pub fn arguments(self, arguments: &[&str]) -> Self {
+        Self { arguments: arguments.iter().map(OsString::from).collect(), ..self }
+    }
+
     /// Runs the daemon through this command: `["strace", "-f", "-e", "inject=…"]`. Signals then
     /// go to that command.
     #[must_use]
@@ -63,6 +71,12 @@ impl AgentBuilder {
     #[must_use]
     pub fn binary(self, path: impl Into<PathBuf>) -> Self {
         Self { binary: Some(path.into()), ..self }
+    }
+
+    /// Pins nothing: the perimeter ends with the daemon.
+    #[must_use]
+    pub fn unpinned(self) -> Self {
+        Self { is_pinned: false, ..self }
     }
 
     /// How long to wait for the daemon to be ready.

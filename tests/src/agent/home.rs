@@ -84,10 +84,11 @@ impl Home {
     }
 
     /// The paths as flags of `nsp run`.
-    pub(super) fn flags(&self) -> [(&'static str, PathBuf); 4] {
+    pub(super) fn flags(&self) -> [(&'static str, PathBuf); 5] {
         [
             ("--policy", self.policy()),
             ("--state-dir", self.state_dir()),
+            ("--pin-dir", self.pin_dir()),
             ("--control", self.control()),
             ("--log", self.log()),
         ]
@@ -144,7 +145,7 @@ mod tests {
     fn privileged_environment_has_the_flags_names() {
         let home = Home::new();
         let names: Vec<_> = home.environment().map(|(name, _)| name).collect();
-        let expected = ["NSP_POLICY", "NSP_STATE_DIR", "NSP_CONTROL", "NSP_LOG"];
+        let expected = ["NSP_POLICY", "NSP_STATE_DIR", "NSP_PIN_DIR", "NSP_CONTROL", "NSP_LOG"];
         assert_eq!(names, expected);
     }
 }

@@ -77,7 +77,7 @@ fn privileged_drop_ends_the_daemon() {
     let mut agent = builder.start();
     let process = format!("/proc/{}", agent.process().pid());
     drop(agent);
-    assert!(!std::path::Path::new(&process).exists());
+    assert!(!Path::new(&process).exists());
 }
 
 #[test]

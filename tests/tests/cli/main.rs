@@ -16,6 +16,8 @@ use nsp_tests::{agent::nsp_binary, data::workspace};
 fn nsp(arguments: &[&str]) -> Output {
     let mut command = Command::new(nsp_binary());
     clear_environment(&mut command);
+    // Whatever this machine has pinned is none of our business.
+    command.env("NSP_PIN_DIR", "none");
     command.args(arguments).current_dir(fixtures()).output().expect("the binary runs")
 }
 

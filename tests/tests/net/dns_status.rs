@@ -115,7 +115,9 @@ fn what_was_learned_opens_after_a_restart_without_a_new_question() {
     let names = [(NAME, office())];
     let mut server =
         DnsServer::start(world.host(Party::Office), office(), &Knows::Names(&names, 600), None);
-    let mut agent = server.files(Agent::builder(world.server()).policy(POLICY)).start();
+    // Nothing is pinned: what is known comes of the state directory alone.
+    let builder = Agent::builder(world.server()).policy(POLICY).unpinned();
+    let mut agent = server.files(builder).start();
     assert_denied(connect(&world, office()));
     ask(world.server(), office(), NAME, dns::A);
     learned(&agent);

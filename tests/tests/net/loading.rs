@@ -59,7 +59,7 @@ fn at_a_terminal_the_agent_says_what_it_does_until_it_is_ready() {
     let mut command = terminal.command(nsp_binary());
     command.args(["run", "--interface", "up0", "--policy"]).arg(home.policy());
     command.arg("--state-dir").arg(home.state_dir()).arg("--control").arg(home.control());
-    command.arg("--log").arg(home.log()).env("NO_COLOR", "1");
+    command.arg("--log").arg(home.log()).args(["--pin-dir", "none"]).env("NO_COLOR", "1");
     let mut process = world.server().spawn(&mut command);
     // As if the machine were slow, whatever it is.
     thread::sleep(Duration::from_millis(100));

@@ -6,6 +6,7 @@
 //! machine `RUST_TEST_THREADS=4` is a good choice.
 
 mod accounting;
+mod adoption;
 mod agree;
 mod answering;
 mod apply;
@@ -33,8 +34,10 @@ mod names_in_time;
 mod names_outside;
 mod names_pieces;
 mod outbound;
+mod outlive;
 mod overlay;
 mod perimeter;
+mod pins;
 mod scattered;
 mod seen;
 mod service;

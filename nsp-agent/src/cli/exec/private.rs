@@ -73,6 +73,8 @@ impl PrivateAgent {
         }
         // Private networks are beyond interfaces that an agent would not choose by itself.
         command.args(["--xdp-mode", "off", "--interface", "*"]);
+        // It guards one command, and nothing of it may outlive that.
+        command.args(["--pin-dir", "none"]);
         // Not in the terminal's foreground: it ends when it is told, and not by Ctrl-C.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         let process = command.spawn().map_err(failed("start an agent"))?;

@@ -51,6 +51,15 @@ impl Agent {
         self.set_endpoints();
     }
 
+    /// Finds who answers, and tells the kernel when the policy is in force: until then what an agent before
+    /// told it holds.
+    pub(in crate::daemon) fn prepare_stubs(&mut self) {
+        if self.has_resolver_here() {
+            self.dns.serving = self.serving();
+        }
+        self.dns.resolving_error = Some("not yet told".to_owned());
+    }
+
     fn serving(&self) -> Serving {
         let own = self.own_addresses();
         let tree = self.tree();

@@ -1,0 +1,83 @@
+//! `nsp detach`: the host as it was.
+
+use std::{io::ErrorKind, path::PathBuf};
+
+use clap::Args;
+
+use super::{Failure, PIN_DIR, Socket};
+use crate::{
+    control::{ControlError, Request, call},
+    daemon::with_sources,
+    datapath::{self, DetachError},
+    host::links,
+};
+
+/// Unhook everything and take away what is pinned. An agent that runs is ended; without one the hooks that it
+/// left are taken away all the same. The service manager may start the agent again: stop the unit first.
+#[derive(Args, Debug)]
+pub(crate) struct Detach {
+    #[command(flatten)]
+    socket: Socket,
+    /// Where the agent pins links and maps
+    #[arg(long, value_name = "DIR", env = "NSP_PIN_DIR", default_value = PIN_DIR)]
+    pin_dir: PathBuf,
+}
+
+impl Detach {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match call::<serde_json::Value>(&self.socket.control, &Request::Detach) {
+            Ok(_) => {
+                println!("detached");
+                Ok(())
+            }
+            Err(error) if is_gone(&error) => self.without_agent(error),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn without_agent(self, no_agent: ControlError) -> Result<(), Failure> {
+        let interfaces = interfaces().map_err(|why| Failure::failed(format!("detach: {why}")))?;
+        let directory = super::pin_dir(self.pin_dir);
+        let failure = match datapath::detach(directory.as_deref(), &interfaces) {
+            Ok(0) => {
+                let mut failure = Failure::from(no_agent);
+                if let Some(directory) = directory {
+                    failure.message +=
+                        &format!("; and nothing is pinned at {}", directory.display());
+                }
+                return Err(failure);
+            }
+            Ok(hooks) => {
+                println!("detached: {hooks} hooks that an agent had left");
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let why = with_sources(&failure);
+        Err(match failure {
+            DetachError::Taken(_) => {
+                let socket = self.socket.control.display();
+                Failure::failed(format!("detach: {why}, and does not answer at {socket}"))
+                    .with_cure("nsp detach --control SOCK, with the agent's own; or end it first")
+            }
+            error if error.is_denied() => {
+                Failure::needs_privileges(format!("detach: {why}")).with_cure("sudo nsp detach")
+            }
+            _ => Failure::failed(format!("detach: {why}")),
+        })
+    }
+}
+
+/// Whether there is nobody, and not only nobody who would answer us.
+fn is_gone(error: &ControlError) -> bool {
+    matches!(error, ControlError::NoAgent { source, .. }
+        if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))
+}
+
+/// The names of all interfaces.
+fn interfaces() -> Result<Vec<String>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let links = runtime.map_err(|error| error.to_string())?.block_on(links::read());
+    let links = links.map_err(|error| with_sources(&error))?;
+    Ok(links.into_iter().map(|link| link.name).collect())
+}

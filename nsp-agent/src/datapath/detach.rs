@@ -1,0 +1,46 @@
+//! Taking away what an agent left, without one.
+
+use std::{io, path::Path};
+
+use super::{
+    filter_hook,
+    pins::{PinDir, PinError},
+};
+
+pub use super::pins::PinError as DetachError;
+
+impl PinError {
+    /// Whether it is for want of privileges.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
+/// Takes away everything in a pin directory, and the filters that an agent left at these interfaces; answers
+/// how many hooks that were.
+///
+/// # Errors
+/// When an agent has the directory, or something stays.
+pub fn detach(directory: Option<&Path>, interfaces: &[String]) -> Result<usize, PinError> {
+    let mut hooks = 0;
+    if let Some(directory) = directory
+        && exists(directory)?
+    {
+        let pins = PinDir::open(directory)?;
+        hooks += pins.links()?.len();
+        pins.remove()?;
+    }
+    for interface in interfaces {
+        hooks += filter_hook::sweep(interface);
+    }
+    Ok(hooks)
+}
+
+/// Whether there is one; that one may not look is not that there is none.
+fn exists(directory: &Path) -> Result<bool, PinError> {
+    directory.try_exists().map_err(|source| PinError::Io {
+        operation: "look at",
+        path: directory.to_owned(),
+        source,
+    })
+}

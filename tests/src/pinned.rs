@@ -1,0 +1,43 @@
+//! What an agent pinned, looked at and tampered with from outside.
+
+use std::{fs, path::Path};
+
+use aya::programs::links::{FdLink, PinnedLink};
+
+use crate::raw;
+
+/// A pinned link: its own number and its program's, as the kernel counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkIds {
+    /// The link's.
+    pub link: u32,
+    /// Its program's.
+    pub program: u32,
+}
+
+/// Names of what is in a directory, sorted; empty where there is none.
+pub fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The numbers of a pinned link.
+///
+/// # Panics
+/// When there is none at the path.
+pub fn ids(path: &Path) -> LinkIds {
+    let link = PinnedLink::from_pin(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let info = FdLink::from(link).info().expect("a link of ours can be asked");
+    LinkIds { link: info.id(), program: info.program_id() }
+}
+
+/// Detaches a pinned link as another program would; its file stays.
+///
+/// # Panics
+/// When there is none at the path.
+pub fn detach(path: &Path) {
+    raw::detach_link(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
