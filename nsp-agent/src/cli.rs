@@ -4,8 +4,11 @@
 //! stderr as `nsp: <what>: <why>`, with a line `try: ...` where there is a cure.
 
 mod apply;
+mod caller;
 mod check;
+mod confirm;
 mod detach;
+mod duration;
 mod exec;
 mod explain;
 mod flows;
@@ -44,6 +47,10 @@ enum Verb {
     Plan(plan::Plan),
     /// Make a policy the one in force
     Apply(apply::Apply),
+    /// Keep a change that waits to be confirmed
+    Confirm(confirm::Confirm),
+    /// Take back a change that waits to be confirmed
+    Rollback(confirm::Rollback),
     /// Set a resource's access mode, until the next apply
     Mode(apply::Mode),
     /// Show modes, interfaces, flows, counters, names and what is wrong
@@ -171,6 +178,8 @@ pub fn main() -> ExitCode {
         Verb::Check(verb) => verb.run(),
         Verb::Plan(verb) => verb.run(),
         Verb::Apply(verb) => verb.run(),
+        Verb::Confirm(verb) => verb.run(),
+        Verb::Rollback(verb) => verb.run(),
         Verb::Mode(verb) => verb.run(),
         Verb::Status(verb) => verb.run(),
         Verb::Explain(verb) => verb.run(),

@@ -66,11 +66,16 @@ pub enum Request {
     },
     /// Make a policy file the one in force.
     Apply {
-        /// The file or directory, absolute; the agent's own when absent.
-        path: Option<std::path::PathBuf>,
-        /// Do not keep the conversations of associations that become enforced.
-        strict: bool,
+        /// Which, and how.
+        applied: Applied,
     },
+    /// The change that waits stays.
+    Confirm {
+        /// The connection that the caller came by, if it came by one.
+        caller: Option<Caller>,
+    },
+    /// Take the change that waits back.
+    Rollback,
     /// What applying a policy would change.
     Plan {
         /// The file or directory, absolute; the agent's own when absent.
@@ -134,6 +139,50 @@ impl Request {
     fn is_change(&self) -> bool {
         self.is_for_root() && !matches!(self, Self::Plan { .. } | Self::Flush)
     }
+}
+
+/// A policy file to be put in force.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Applied {
+    /// The file or directory, absolute; the agent's own when absent.
+    pub path: Option<std::path::PathBuf>,
+    /// Do not keep the conversations of associations that become enforced.
+    pub strict: bool,
+    /// Whether it is taken back unless somebody confirms it.
+    pub confirmation: Confirmation,
+    /// The connection that the caller came by, if it came by one.
+    pub caller: Option<Caller>,
+    /// Also when the caller could not come by it again.
+    pub force: bool,
+}
+
+/// Whether a change is taken back unless it is confirmed.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Confirmation {
+    /// It stays.
+    Now,
+    /// Within so long.
+    Within {
+        /// From when it is in force.
+        seconds: u64,
+    },
+    /// Within so long, if it is stricter than what is in force.
+    IfStricter {
+        /// From when it is in force.
+        seconds: u64,
+    },
+}
+
+/// The connection that somebody came by: who says so is root, and would only fool themselves.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {
+    /// Their end.
+    pub remote: std::net::SocketAddr,
+    /// This host's end.
+    pub local: std::net::SocketAddr,
 }
 
 /// What is allowed or blocked for a time.

@@ -6,13 +6,16 @@
 mod bind;
 mod catalogue;
 mod change;
+mod confirm;
 mod dns;
 mod errors;
 mod exec;
 mod explain;
+mod first;
 mod flows;
 mod follow;
 mod learn;
+mod lockout;
 mod log;
 mod notify;
 mod overlay;
@@ -23,6 +26,7 @@ mod session;
 mod state;
 mod status;
 mod store;
+mod stricter;
 mod tally;
 mod watch;
 
@@ -75,6 +79,8 @@ pub struct Options {
     pub interfaces: Vec<String>,
     /// How what comes in is judged.
     pub xdp_mode: XdpMode,
+    /// Begin with the policy file as it is, although another was confirmed.
+    pub as_it_is: bool,
     /// Apply the policy file when it changes, as far as nothing gets stricter.
     pub watch: bool,
     /// State that outlives the daemon.
@@ -109,7 +115,16 @@ impl Options {
 
     /// The same, and shows how far it is.
     fn load_shown(&self, path: &Path, progress: &Progress) -> Result<Loaded, PolicyErrors> {
-        let mut loaded = self.judge_sight(policy::load_shown(path, progress)?)?;
+        self.complete(policy::load_shown(path, progress)?)
+    }
+
+    /// The same from copies of its files.
+    fn load_copies(&self, copies: policy::Copies) -> Result<Loaded, PolicyErrors> {
+        self.complete(policy::load_copies(&self.policy, copies)?)
+    }
+
+    fn complete(&self, loaded: Loaded) -> Result<Loaded, PolicyErrors> {
+        let mut loaded = self.judge_sight(loaded)?;
         let platform = &mut loaded.policy.perimeter.platform;
         *platform = platform.or(Platform::detect(&self.dmi));
         Ok(loaded)
@@ -137,6 +152,7 @@ enum Input {
     Events,
     Drain,
     Care,
+    Unconfirmed,
     Reload,
     End,
 }
@@ -187,6 +203,7 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
             () = next_event(&mut ring) => Input::Events,
             () = tokio::time::sleep_until(pace.next().into()) => Input::Drain,
             _ = care.tick() => Input::Care,
+            () = until(agent.pending_until()) => Input::Unconfirmed,
             Some(()) = hangup.recv() => Input::Reload,
             Some(()) = terminate.recv() => Input::End,
             Some(()) = interrupt.recv() => Input::End,
@@ -217,6 +234,7 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
                 pace.taken(pace::spent().saturating_sub(before), Instant::now());
             }
             Input::Care => agent.care().await,
+            Input::Unconfirmed => agent.take_back("nobody confirmed it in time"),
             Input::Reload => agent.reload(),
             Input::End => break,
         }
@@ -287,6 +305,13 @@ impl Recent {
             self.since.insert(key, now);
         }
         !known
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -28,6 +28,7 @@ mod object;
 mod orders;
 mod outlive;
 mod overlay;
+mod pending;
 mod pins;
 mod publish;
 mod read;
@@ -127,6 +128,9 @@ pub enum DatapathError {
         #[source]
         source: io::Error,
     },
+    /// Nothing waits to be confirmed.
+    #[error("no change waits to be confirmed")]
+    NothingPending,
     /// The pin directory cannot be used.
     #[error(transparent)]
     Pins(#[from] PinError),
@@ -177,6 +181,8 @@ pub struct Datapath {
     current: Option<(u32, u32)>,
     /// Number of the generation built last.
     last_number: u32,
+    /// Until when it is in force without being confirmed, if it is not.
+    pending: Option<pending::Pending>,
     /// What outlives the agent, if anything does.
     outliving: Option<outlive::Outliving>,
 }
@@ -231,6 +237,7 @@ impl Datapath {
             capacities,
             current: None,
             last_number: 0,
+            pending: None,
             outliving: None,
         };
         datapath.resume();

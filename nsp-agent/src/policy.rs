@@ -20,7 +20,10 @@ mod resolve;
 mod selector;
 mod text;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use self::{
     diagnose::Report,
@@ -45,6 +48,8 @@ pub struct Loaded {
     pub sources: Vec<SourceInfo>,
     /// Every file that was read, the policy's own first.
     pub files: Vec<PathBuf>,
+    /// How many of them are the policy's own.
+    pub documents: usize,
     /// SHA-256 over the SHA-256 of every file read, in hexadecimal: the same content in the same order
     /// has the same digest, wherever it lies.
     pub digest: String,
@@ -66,21 +71,53 @@ pub fn load(path: &Path) -> Result<Loaded, PolicyErrors> {
 /// As [`load`].
 pub fn load_shown(path: &Path, progress: &Progress) -> Result<Loaded, PolicyErrors> {
     let mut report = Report::default();
-    let mut reader = Reader::of(progress.clone());
-    let resolved = read_document(path, &mut reader, &mut report)
+    let documents = input::policy_files(path);
+    let documents = documents.map_err(|refusal| report.error_in_file(path, refusal)).ok();
+    load_from(path, documents, Reader::of(progress.clone()), report)
+}
+
+/// Copies of the files that a policy was read from.
+#[derive(Clone, Debug)]
+pub struct Copies {
+    /// The files of the policy itself, in order, as they were named.
+    pub documents: Vec<PathBuf>,
+    /// Where the copy of each file is.
+    pub files: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// Reads a policy from copies of its files, as if they were where they were.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_copies(path: &Path, copies: Copies) -> Result<Loaded, PolicyErrors> {
+    load_from(path, Some(copies.documents), Reader::of_copies(copies.files), Report::default())
+}
+
+fn load_from(
+    path: &Path,
+    documents: Option<Vec<PathBuf>>,
+    mut reader: Reader,
+    mut report: Report,
+) -> Result<Loaded, PolicyErrors> {
+    let documents = documents.unwrap_or_default();
+    let resolved = read_document(path, &documents, &mut reader, &mut report)
         .and_then(|document| resolve::resolve(&document, &mut reader, &mut report));
     let notes = report.finish()?;
     let (policy, sources) = resolved.expect("a policy without errors resolves");
     let (files, digest) = reader.finish();
-    Ok(Loaded { policy, notes, sources, files, digest })
+    Ok(Loaded { policy, notes, sources, files, documents: documents.len(), digest })
 }
 
-fn read_document(path: &Path, reader: &mut Reader, report: &mut Report) -> Option<Document> {
-    let files =
-        input::policy_files(path).map_err(|refusal| report.error_in_file(path, refusal)).ok()?;
+fn read_document(
+    path: &Path,
+    files: &[PathBuf],
+    reader: &mut Reader,
+    report: &mut Report,
+) -> Option<Document> {
     let mut all = Table::default();
-    let mut complete = true;
-    for path in &files {
+    let mut complete = !files.is_empty();
+    for path in files {
         match read_table(path, reader, report) {
             Some(table) => all.merge(table, report),
             None => complete = false,

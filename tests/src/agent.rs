@@ -130,6 +130,14 @@ impl Agent {
         self.how.namespace.output(&mut self.verb(arguments))
     }
 
+    /// The same, with more in its environment.
+    ///
+    /// # Panics
+    /// As [`nsp`](Self::nsp).
+    pub fn nsp_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+        self.how.namespace.output(self.verb(arguments).envs(environment.iter().copied()))
+    }
+
     /// A verb that goes on by itself (`logs -f`), killed when its handle is dropped.
     pub fn spawn_nsp(&self, arguments: &[&str]) -> Process {
         let mut command = self.verb(arguments);

@@ -1,10 +1,12 @@
 //! `nsp apply` and `nsp mode`: changing what is in force.
 
+use std::io::IsTerminal as _;
+
 use clap::{Args, ValueEnum};
 
-use super::{Failure, PolicyFile, Socket};
+use super::{Failure, PolicyFile, Socket, caller, duration};
 use crate::{
-    control::{self, ControlError, Request},
+    control::{self, Applied, Confirmation, ControlError, Request},
     policy,
     progress::Progress,
 };
@@ -20,14 +22,42 @@ pub(crate) struct Apply {
     /// Also end the live conversations of resources that become enforced
     #[arg(long)]
     strict: bool,
+    /// Take it back after this time unless `nsp confirm` comes: the kernel does, whatever becomes of the agent.
+    /// At a terminal this is so for what is stricter than before, with 120s
+    #[arg(long, value_name = "TIME", value_parser = duration::seconds, conflicts_with = "now")]
+    confirm: Option<u64>,
+    /// For good at once, also at a terminal
+    #[arg(long)]
+    now: bool,
+    /// Also when this session could not be opened again
+    #[arg(long)]
+    force: bool,
 }
+
+/// How long a change at a terminal waits.
+const PATIENCE_S: u64 = 120;
 
 impl Apply {
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = self.policy.absolute()?;
         let progress = Progress::at_terminal();
         progress.begin("the agent reads the policy and puts it in force");
-        let request = Request::Apply { path: path.clone(), strict: self.strict };
+        let confirmation = match self.confirm {
+            Some(seconds) => Confirmation::Within { seconds },
+            None if !self.now && std::io::stdin().is_terminal() => {
+                Confirmation::IfStricter { seconds: PATIENCE_S }
+            }
+            None => Confirmation::Now,
+        };
+        let request = Request::Apply {
+            applied: Applied {
+                path: path.clone(),
+                strict: self.strict,
+                confirmation,
+                caller: caller::find(),
+                force: self.force,
+            },
+        };
         let done: serde_json::Value = match (control::call(&self.socket.control, &request), path) {
             (Err(error @ ControlError::NoAgent { .. }), Some(path)) => {
                 // Its mistakes are the same, and need no agent.
@@ -38,7 +68,13 @@ impl Apply {
             (done, _) => done?,
         };
         drop(progress);
-        println!("generation {} is in force", done["generation"]);
+        match done["confirmWithin"].as_u64() {
+            Some(seconds) => {
+                println!("generation {} is in force for {seconds} s, unless it is confirmed", done["generation"]);
+                println!("open a new session, and there: nsp confirm (or nsp rollback)");
+            }
+            None => println!("generation {} is in force", done["generation"]),
+        }
         if !done["trial"].is_null() {
             println!("a trial: the agent's own policy file is unchanged");
         }

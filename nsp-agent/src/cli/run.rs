@@ -27,6 +27,10 @@ pub(crate) struct Run {
     /// How what comes in is judged: native XDP where the driver has it, else TC
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Mode::Auto)]
     xdp_mode: Mode,
+    /// Begin with the policy file as it is now, although another was confirmed last (by an apply, or a start
+    /// like this one). Without: that one, until `nsp apply`
+    #[arg(long)]
+    as_it_is: bool,
     /// Apply the policy file when it changes, unless that tightens a mode or cuts a live flow
     #[arg(long)]
     watch: bool,
@@ -162,6 +166,7 @@ impl Run {
                 .map_err(|error| Failure::failed(format!("{}: {error}", self.policy.display())))?,
             interfaces: self.interfaces,
             xdp_mode: self.xdp_mode.into(),
+            as_it_is: self.as_it_is,
             watch: self.watch,
             state_dir: self.state_dir,
             pin_dir: super::pin_dir(self.pin_dir),

@@ -10,6 +10,7 @@ use super::{
     session::{self, NameTaken},
     state::{Agent, now_ns},
     store,
+    watch::TAKEN_BACK,
 };
 use crate::{
     compile,
@@ -24,6 +25,11 @@ use crate::{
 impl Agent {
     /// Makes the policy in `self.compiled` the one in force, and everything beside it.
     pub(super) fn publish(&mut self) -> Result<u32, DatapathError> {
+        self.publish_until(None)
+    }
+
+    /// The same until an instant, at which the kernel goes back to the one before unless it is confirmed.
+    fn publish_until(&mut self, until_ns: Option<u64>) -> Result<u32, DatapathError> {
         let begun = Instant::now();
         self.bindings = self.bind();
         // Before the kernel has them: an identity that is forgotten would be given to another thing.
@@ -31,10 +37,11 @@ impl Agent {
         self.datapath.name_owner(&self.state.owner());
         // Resolvers that are new are trusted before their policy is in force, old ones until then.
         self.add_endpoints();
-        let number = self.datapath.publish(
+        let number = self.datapath.publish_until(
             &self.compiled,
             &self.bindings.selectors,
             &self.bindings.listeners,
+            until_ns,
         )?;
         catalogue::raise_versions(&in_force(&self.loaded, &self.sessions), &mut self.state);
         self.write_overlay();
@@ -63,6 +70,16 @@ impl Agent {
 
     /// Compiles and publishes another policy; on any failure the one in force stays.
     pub(super) fn apply(&mut self, loaded: Loaded, strict: bool) -> Result<u32, DaemonError> {
+        self.apply_until(loaded, strict, None)
+    }
+
+    /// The same until an instant, if it is not confirmed.
+    pub(super) fn apply_until(
+        &mut self,
+        loaded: Loaded,
+        strict: bool,
+        until_ns: Option<u64>,
+    ) -> Result<u32, DaemonError> {
         let mut identities = self.state.identities.clone();
         let policy = self.with_sessions(&loaded.policy)?;
         let temporary = overlay::names_of(&self.state.overlay);
@@ -80,7 +97,7 @@ impl Agent {
         let previous_identities = std::mem::replace(&mut self.state.identities, identities);
         let previous_compiled = std::mem::replace(&mut self.compiled, compiled);
         let previous_loaded = std::mem::replace(&mut self.loaded, loaded);
-        match self.publish() {
+        match self.publish_until(until_ns) {
             Ok(number) => {
                 self.cover_chosen();
                 Ok(number)
@@ -96,7 +113,7 @@ impl Agent {
     }
 
     /// Reads a policy that is to be applied.
-    fn read(&self, path: &Path) -> Result<Loaded, PolicyErrors> {
+    pub(super) fn read(&self, path: &Path) -> Result<Loaded, PolicyErrors> {
         let begun = Instant::now();
         let loaded = self.options.load(path)?;
         tracing::info!(files = loaded.files.len(), took_ms = took_ms(begun), "policy read");
@@ -105,14 +122,21 @@ impl Agent {
 
     /// SIGHUP: the file as it is now.
     pub(super) fn reload(&mut self) {
-        let result = self
-            .read(&self.options.policy)
-            .map_err(DaemonError::from)
-            .and_then(|loaded| self.apply(loaded, false));
-        match result {
-            Ok(_) => self.trial = None,
+        match self.reread() {
+            Ok(()) => self.keep(),
             Err(error) => self.complain("the policy stays as it is", &error),
         }
+    }
+
+    fn reread(&mut self) -> Result<(), DaemonError> {
+        self.refuse_while_pending()?;
+        let loaded = self.read(&self.options.policy)?;
+        if self.state.taken_back.contains(&loaded.digest) {
+            return Err(TAKEN_BACK.to_owned().into());
+        }
+        self.apply(loaded, false)?;
+        self.trial = None;
+        Ok(())
     }
 
     /// Answers a verb.
@@ -125,13 +149,9 @@ impl Agent {
             Request::Dns => self.dns_status().await,
             Request::Explain { packet } => self.explain(&packet),
             Request::Cut { peer, kept } => self.cut_flows(peer, kept),
-            Request::Apply { path, strict } => {
-                let path = path.unwrap_or_else(|| self.options.policy.clone());
-                let loaded = self.read(&path).map_err(|errors| errors.to_string())?;
-                let number = self.apply(loaded, strict).map_err(|error| with_sources(&error))?;
-                self.trial = (path != self.options.policy).then_some(path);
-                Ok(serde_json::json!({"generation": number, "trial": self.trial}))
-            }
+            Request::Apply { applied } => self.apply_asked(applied).await,
+            Request::Confirm { caller } => self.confirm(caller).await,
+            Request::Rollback => self.roll_back(),
             Request::Plan { path } => {
                 let path = path.unwrap_or_else(|| self.options.policy.clone());
                 let loaded = self.options.load(&path).map_err(|errors| errors.to_string())?;
@@ -161,6 +181,7 @@ impl Agent {
         enforced: bool,
         direction: Option<&str>,
     ) -> Result<serde_json::Value, String> {
+        self.refuse_while_pending()?;
         let mode = if enforced { AccessMode::Enforced } else { AccessMode::Transition };
         let mut loaded = self.loaded.clone();
         let known: Vec<String> = loaded.policy.resources.keys().map(ToString::to_string).collect();

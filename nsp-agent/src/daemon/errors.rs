@@ -16,6 +16,9 @@ pub enum DaemonError {
     /// The policy has errors.
     #[error("{0}")]
     Policy(#[from] PolicyErrors),
+    /// Another change waits to be confirmed.
+    #[error("{0}")]
+    Waits(String),
     /// The policy is too large.
     #[error(transparent)]
     Budget(#[from] BudgetError),

@@ -96,7 +96,7 @@ impl Agent {
     }
 
     /// The packet that opens such a conversation.
-    fn packet(&self, asked: &ExplainPacket, remote: IpAddr) -> Result<Packet, String> {
+    pub(super) fn packet(&self, asked: &ExplainPacket, remote: IpAddr) -> Result<Packet, String> {
         let ifindex = self.device(asked, remote)?;
         let local = match asked.local {
             Some(local) if local.is_ipv4() == remote.is_ipv4() => local,

@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 use super::{
     Options,
     bind::Bindings,
+    confirm::Pending,
     dns::DnsState,
     errors::{DaemonError, with_sources},
     exec::Sessions,
+    first::{First, first},
     learn::{NamesHandle, start_names},
     notify::notify,
     overlay,
@@ -60,6 +62,8 @@ pub(super) struct Agent {
     pub(super) loaded: Loaded,
     /// Where it came from, when that is not the default file.
     pub(super) trial: Option<PathBuf>,
+    /// A change that nobody has confirmed yet.
+    pub(super) pending: Option<Pending>,
     pub(super) compiled: Compiled,
     pub(super) datapath: Datapath,
     pub(super) attachments: Attachments,
@@ -113,9 +117,9 @@ impl Agent {
             .iter()
             .map(|text| Pattern::new(text))
             .collect::<Result<Vec<_>, _>>()?;
-        let loaded = options.load_shown(&options.policy, progress)?;
-        progress.begin("compiling");
         let mut state = store::load(&options.state_dir)?;
+        let First { loaded, complaint } = first(&options, &mut state, progress)?;
+        progress.begin("compiling");
         overlay::forget_over(&mut state.overlay);
         let temporary = overlay::names_of(&state.overlay);
         let compiled = compile::compile_with(&loaded.policy, &mut state.identities, &temporary)?;
@@ -180,10 +184,11 @@ impl Agent {
             hooks_seen: Instant::now(),
             sessions: Sessions::new(),
             sessions_begun: 0,
-            last_error: None,
+            last_error: complaint,
             watch_refused: None,
             watched: Vec::new(),
             trial: None,
+            pending: None,
             options,
             state,
             loaded,
@@ -213,6 +218,10 @@ impl Agent {
         agent.leave_before()?;
         agent.flush_stub();
         agent.self_test()?;
+        match &agent.last_error {
+            Some(why) => tracing::error!(%why, "not the policy file"),
+            None => agent.keep(),
+        }
         Ok(agent)
     }
 

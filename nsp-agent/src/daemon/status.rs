@@ -52,6 +52,9 @@ impl Agent {
             "generation": self.datapath.generation(),
             "policy": self.trial.as_ref().unwrap_or(&self.options.policy),
             "trial": self.trial.is_some(),
+            "confirmWithin": self.pending_until().map(|until| {
+                until.saturating_duration_since(std::time::Instant::now()).as_secs()
+            }),
             "digest": self.loaded.digest,
             "fileDiffers": self.file_differs(),
             "publicNetworkAccess": format!("{:?}", policy.perimeter.public_network_access),

@@ -2,6 +2,7 @@
 //!
 //! Written whole beside the old file, synced, and renamed over it: a crash leaves one or the other.
 
+pub(super) mod kept;
 pub(super) mod learned;
 
 use std::{
@@ -45,11 +46,33 @@ pub(super) struct State {
     /// What is allowed or blocked for a time, until instants of this boot.
     #[serde(default)]
     pub(super) overlay: Vec<Stored>,
+    /// Digest of the policy that was confirmed last, whose files are kept.
+    #[serde(default)]
+    pub(super) confirmed: Option<String>,
+    /// Digest of a policy that is in force and that nobody has confirmed yet.
+    #[serde(default)]
+    pub(super) unconfirmed: Option<String>,
+    /// Digests of policies that were taken back: applied by hand only.
+    #[serde(default)]
+    pub(super) taken_back: BTreeSet<String>,
     /// Version of each profile's rules, and a fingerprint of the rules it is the version of.
     pub(super) profiles: BTreeMap<String, (u64, String)>,
 }
 
+/// Policies that were taken back which are remembered.
+const TAKEN_BACK_MAX: usize = 64;
+
 impl State {
+    /// What nobody has confirmed never comes back by itself.
+    pub(super) fn take_back_unconfirmed(&mut self) {
+        if let Some(digest) = self.unconfirmed.take() {
+            if self.taken_back.len() >= TAKEN_BACK_MAX {
+                self.taken_back.clear();
+            }
+            self.taken_back.insert(digest);
+        }
+    }
+
     /// Who the agent of this state is to the kernel's maps.
     pub(super) fn owner(&self) -> Owner {
         Owner { state: self.name, identities: self.identities.counts() }

@@ -8,18 +8,17 @@ use std::{
     time::SystemTime,
 };
 
-use crate::policy::{
-    Loaded,
-    model::{AccessMode, Policy, PublicNetworkAccess},
-};
+use super::{errors::with_sources, state::Agent, stricter::tightened};
+use crate::policy::Loaded;
 
-use super::{errors::with_sources, state::Agent};
+/// Why a file is applied by hand only.
+pub(super) const TAKEN_BACK: &str = "it was applied before and taken back: nsp apply";
 
 impl Agent {
     /// Looks at the file; called once a second. A file that was refused is not tried again before
     /// it changes.
     pub(super) fn watch_policy(&mut self) {
-        if !self.options.watch || self.trial.is_some() {
+        if !self.options.watch || self.trial.is_some() || self.pending_until().is_some() {
             return;
         }
         let stamp = stamp(&self.loaded.files, &self.options.policy);
@@ -31,6 +30,9 @@ impl Agent {
             Ok(loaded) => loaded,
             Err(errors) => return self.refuse_watched(errors.to_string()),
         };
+        if self.state.taken_back.contains(&loaded.digest) {
+            return self.refuse_watched(TAKEN_BACK.to_owned());
+        }
         if loaded.digest == self.loaded.digest {
             self.watch_refused = None;
             return;
@@ -46,12 +48,13 @@ impl Agent {
             }
             Err(why) => return self.refuse_watched(why),
         }
-        if let Err(error) = self.apply(loaded, false) {
-            self.refuse_watched(with_sources(&error));
+        match self.apply(loaded, false) {
+            Ok(_) => self.keep(),
+            Err(error) => self.refuse_watched(with_sources(&error)),
         }
     }
 
-    fn count_cut(&self, loaded: &Loaded) -> Result<usize, String> {
+    pub(super) fn count_cut(&self, loaded: &Loaded) -> Result<usize, String> {
         let plan = self.plan(loaded)?;
         Ok(plan["flowsCut"].as_array().map_or(0, Vec::len))
     }
@@ -71,47 +74,4 @@ impl Agent {
 fn stamp(files: &[PathBuf], policy: &Path) -> Vec<Option<SystemTime>> {
     let changed = |path: &Path| fs::metadata(path).and_then(|it| it.modified()).ok();
     files.iter().map(PathBuf::as_path).chain([policy]).map(changed).collect()
-}
-
-/// What is stricter in `after`, if anything is.
-fn tightened(before: &Policy, after: &Policy) -> Option<String> {
-    let strictness = |access| match access {
-        PublicNetworkAccess::Enabled => 0,
-        PublicNetworkAccess::Transition => 1,
-        PublicNetworkAccess::SecuredByPerimeter => 2,
-    };
-    let access = |policy: &Policy| strictness(policy.perimeter.public_network_access);
-    if access(after) > access(before) {
-        return Some("public_network_access".to_owned());
-    }
-    if before.perimeter.platform != after.perimeter.platform {
-        return Some("platform".to_owned());
-    }
-    // Trusted peers have no tracked conversations that could be counted.
-    if before.private_prefixes != after.private_prefixes {
-        return Some("[private]".to_owned());
-    }
-    let member = before.members.iter().find(|(name, it)| {
-        after.members.get(*name).is_none_or(|now| now.addresses != it.addresses)
-    });
-    if let Some((name, _)) = member {
-        return Some(format!("member {name}"));
-    }
-    let profile = before.profiles.iter().find(|(name, it)| {
-        after
-            .profiles
-            .get(*name)
-            .is_some_and(|now| (it.private, it.metadata) != (now.private, now.metadata))
-    });
-    if let Some((name, _)) = profile {
-        return Some(format!("profile {name}"));
-    }
-    let enforced = |mode: AccessMode| mode == AccessMode::Enforced;
-    after.resources.iter().find_map(|(name, resource)| {
-        let old = before.resources.get(name);
-        let stricter = |now, then: Option<AccessMode>| enforced(now) && !then.is_some_and(enforced);
-        let inbound = stricter(resource.inbound_mode, old.map(|old| old.inbound_mode));
-        let outbound = stricter(resource.outbound_mode, old.map(|old| old.outbound_mode));
-        (inbound || outbound).then(|| format!("resource {name}"))
-    })
 }

@@ -11,7 +11,7 @@ use aya::{
 };
 use nsp_common::{
     class::{PortEntry, port_index},
-    generation::{ASSOCIATIONS_MAX, Current, Generation, SLOTS},
+    generation::{ASSOCIATIONS_MAX, Generation, SLOTS},
     learned::Unit,
     name::{KEY_LEN, NameKey},
     selector::Selector,
@@ -81,7 +81,8 @@ pub(super) fn insert<K: Pod, V: Pod>(
 
 impl Datapath {
     /// Makes a compiled policy the one in force; answers its generation's number. `selectors` and
-    /// `listeners` are what only the host can resolve: they belong to the generation as well.
+    /// `listeners` are what only the host can resolve: they belong to the generation as well. While one
+    /// waits to be confirmed it takes that one's place.
     ///
     /// # Errors
     /// When it does not fit or the kernel refuses a prefix; the generation in force stays.
@@ -90,6 +91,21 @@ impl Datapath {
         compiled: &Compiled,
         selectors: &[(Selector, u16)],
         listeners: &BTreeMap<(u8, u16), u16>,
+    ) -> Result<u32, DatapathError> {
+        self.publish_until(compiled, selectors, listeners, None)
+    }
+
+    /// The same until an instant of the coarse monotonic clock, at which the kernel goes back to the
+    /// generation before unless this one is [confirmed](Datapath::confirm).
+    ///
+    /// # Errors
+    /// As [`Datapath::publish`].
+    pub fn publish_until(
+        &mut self,
+        compiled: &Compiled,
+        selectors: &[(Selector, u16)],
+        listeners: &BTreeMap<(u8, u16), u16>,
+        until_ns: Option<u64>,
     ) -> Result<u32, DatapathError> {
         self.check_capacity(compiled)?;
         let slot = self.free_slot();
@@ -112,11 +128,11 @@ impl Datapath {
         }
         let header = Generation { number, ..compiled.header };
         self.generations.write(slot as usize, &[header]);
-        self.control.store(0, 0, Current::confirmed(slot as u8).0);
-        let before = self.current.replace((slot, number));
-        self.last_number = number;
+        let before = self.current.map(|(slot, _)| slot);
+        self.switch(slot, number, until_ns);
+        let kept = self.pending.map(|pending| pending.slot_before());
         // Selectors of slots that nobody will go back to make room for the next.
-        for old in (1..SLOTS).filter(|it| *it != slot && before.is_none_or(|(was, _)| was != *it)) {
+        for old in (1..SLOTS).filter(|it| ![Some(slot), before, kept].contains(&Some(*it))) {
             // What stays of them takes room and no more; the next publication tries again.
             let _cleared = self.live.select(old, &[]);
             let _released = self.addresses.release(old);
@@ -129,11 +145,13 @@ impl Datapath {
         self.addresses.grace()
     }
 
-    /// The slot after the current one. Slot zero stays empty for ever: it is what "nothing
-    /// published" points at.
+    /// The slot after the current one, or the next where that may come back. Slot zero stays empty for ever:
+    /// it is what "nothing published" points at.
     fn free_slot(&self) -> u32 {
         let current = self.current.map_or(0, |(slot, _)| slot);
-        1 + current % (SLOTS - 1)
+        let after = |slot: u32| 1 + slot % (SLOTS - 1);
+        let kept = self.pending.map(|pending| pending.slot_before());
+        if kept == Some(after(current)) { after(after(current)) } else { after(current) }
     }
 
     fn write_tables(&mut self, slot: usize, compiled: &Compiled) {

@@ -3,6 +3,7 @@
 mod stream;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
@@ -44,12 +45,19 @@ pub(crate) struct Reader {
     digest: Sha256,
     files: Vec<PathBuf>,
     progress: Progress,
+    /// Where files are that are not where they are named.
+    copies: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Reader {
     /// Shows how far it is.
     pub(crate) fn of(progress: Progress) -> Self {
         Self { progress, ..Self::default() }
+    }
+
+    /// Reads copies of files instead of the files.
+    pub(crate) fn of_copies(copies: BTreeMap<PathBuf, PathBuf>) -> Self {
+        Self { copies, ..Self::default() }
     }
 
     /// Reads a file whole; a refusal goes to the caller, who knows where the path was written.
@@ -73,7 +81,7 @@ impl Reader {
         report: &mut Report,
         parse: impl FnOnce(&mut Stream) -> T,
     ) -> Result<Parsed<T>, Refusal> {
-        let (file, metadata) = open(path, bytes_max)?;
+        let (file, metadata) = open(self.copies.get(path).map_or(path, PathBuf::as_path), bytes_max)?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         self.progress.begin_bytes(&format!("reading {}", printable(&name)), metadata.len());
         // The file may grow while it is read; one byte more than allowed tells.

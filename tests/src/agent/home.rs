@@ -105,6 +105,8 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
+        // One by one and now: the mount itself may live on in a namespace of somebody else's.
+        let _removed = fs::remove_dir_all(self.pin_dir());
         if let Err(error) = unmount(self.bpffs(), UnmountFlags::DETACH) {
             eprintln!("{} stays mounted: {error}", self.bpffs().display());
         }

@@ -116,8 +116,8 @@ fn host_firewall_and_queue_see_what_passes_and_only_that() {
     };
     for mode in ["native", "off"] {
         let tap = world.tap();
-        let agent =
-            Agent::builder(server).policy(JUDGE).argument("--xdp-mode").argument(mode).start();
+        let agent = Agent::builder(server).policy(JUDGE).arguments(&["--xdp-mode", mode]);
+        let agent = agent.unpinned().start();
         traffic(&world);
         assert_eq!(stranger_counted(), 0, "{mode}: dropped before the host's firewall");
         let leaked = tap.count(service::PATIENCE / 10, to_stranger);

@@ -116,7 +116,7 @@ fn what_was_learned_opens_after_a_restart_without_a_new_question() {
     let mut server =
         DnsServer::start(world.host(Party::Office), office(), &Knows::Names(&names, 600), None);
     // Nothing is pinned: what is known comes of the state directory alone.
-    let builder = Agent::builder(world.server()).policy(POLICY).unpinned();
+    let builder = Agent::builder(world.server()).policy(POLICY).unpinned().argument("--as-it-is");
     let mut agent = server.files(builder).start();
     assert_denied(connect(&world, office()));
     ask(world.server(), office(), NAME, dns::A);

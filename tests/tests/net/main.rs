@@ -15,6 +15,7 @@ mod calls;
 mod cgroup;
 mod clouds;
 mod coexist;
+mod confirm;
 mod crowd;
 mod dnat;
 mod dns_server;

@@ -1,0 +1,49 @@
+//! Whether a policy would deny the one who applies it a new connection.
+
+use nsp_common::{
+    decide::decide,
+    net::transport::protocol,
+    verdict::{Reason, Verdict},
+};
+
+use super::{errors::DaemonError, state::Agent};
+use crate::{
+    compile,
+    control::{Caller, ExplainPacket},
+    policy::Loaded,
+};
+
+impl Agent {
+    /// Why a SYN from the caller's address to the port it came by would be dropped, if it would.
+    ///
+    /// The host is asked as for any generation: which sockets and cgroups the policy's resources are.
+    pub(super) fn judge_anew(
+        &mut self,
+        loaded: &Loaded,
+        caller: Caller,
+    ) -> Result<Option<&'static str>, DaemonError> {
+        let Caller { remote, local } = caller;
+        let asked = ExplainPacket {
+            outbound: false,
+            remote: remote.ip().to_string(),
+            local: Some(local.ip()),
+            protocol: protocol::TCP,
+            remote_port: 0,
+            local_port: local.port(),
+            interface: None,
+            unit: None,
+            pid: None,
+        };
+        // Without a route to where it came from nothing can be said, and nothing is known against it.
+        let Ok(packet) = self.packet(&asked, remote.ip()) else { return Ok(None) };
+        let policy = self.with_sessions(&loaded.policy)?;
+        let compiled = compile::compile(&policy, &mut self.state.identities.clone())?;
+        let in_force = std::mem::replace(&mut self.compiled, compiled);
+        let bindings = self.bind();
+        let bound = std::mem::replace(&mut self.bindings, bindings);
+        let decision = decide(&packet, &mut self.oracle(0));
+        self.compiled = in_force;
+        self.bindings = bound;
+        Ok((decision.verdict == Verdict::Drop).then(|| Reason::name(decision.reason)))
+    }
+}
