@@ -21,6 +21,7 @@ mod notify;
 mod overlay;
 pub mod pace;
 mod plan;
+pub mod saved;
 mod seed;
 mod session;
 mod state;

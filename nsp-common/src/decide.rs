@@ -135,8 +135,11 @@ pub trait Tables {
     {
         let key = key_of(packet);
         let Some(mut flow) = self.flow(key) else { return };
+        let generation = self.generation();
         // A dry run has judged it anew without a trace.
-        flow.association = decision.association;
+        if flow.generation != generation.number && !rejudge(key, &mut flow, self, &generation) {
+            return;
+        }
         let said = overlaid(key, &flow, self);
         if said & LAPSED != 0 && !flow.stands(standing::ENFORCED) {
             lapse(&mut flow);

@@ -317,3 +317,35 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWERED: u16 = progress::REPLIED;
+
+    #[test]
+    fn idle_conversations_live_as_long_as_applications_are_used_to() {
+        const DAY: u64 = 24 * 3600;
+        let cases = [
+            (protocol::TCP, 0, 120),
+            (protocol::TCP, ANSWERED, 5 * DAY),
+            (protocol::SCTP, ANSWERED, 5 * DAY),
+            (protocol::TCP, ANSWERED | progress::REMOTE_END, 600),
+            (protocol::TCP, ANSWERED | progress::LOCAL_FIN, 600),
+            (protocol::TCP, ANSWERED | progress::LOCAL_FIN | progress::REMOTE_END, 120),
+            (protocol::TCP, ANSWERED | progress::LOCAL_RST, 120),
+            (protocol::UDP, 0, 60),
+            (protocol::UDP, ANSWERED, 180),
+            (protocol::ICMP, ANSWERED, 180),
+        ];
+        for (transport, progress, seconds) in cases {
+            let flow = Flow { seen_ns: 7 * SECOND, progress, ..Flow::EMPTY };
+            let end_ns = (7 + seconds) * SECOND;
+            assert!(!flow.is_expired(transport, end_ns), "{transport} {progress:#x}");
+            assert!(flow.is_expired(transport, end_ns + 1), "{transport} {progress:#x}");
+            // A clock that is behind the last packet, on another processor, ends nothing.
+            assert!(!flow.is_expired(transport, 0));
+        }
+    }
+}

@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
+pub mod anything;
 pub mod data;
 pub mod deadline;
 pub mod demo;

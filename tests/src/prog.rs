@@ -21,10 +21,12 @@
 mod addresses;
 mod case;
 pub mod crowd;
+mod entries;
 mod flood;
 mod judged;
 mod lab;
 pub mod model;
+mod mutation;
 mod policy;
 mod pool;
 pub mod random;
@@ -33,6 +35,7 @@ pub mod taught;
 
 pub use self::{
     case::{Case, Hook, TC_DROP, TC_PASS, XDP_DROP, XDP_PASS, everywhere, on},
+    entries::{Entries, Entry},
     flood::{Flood, Tally, side_by_side},
     judged::{Judged, Recorded},
     lab::{DEVICE, Delta, Lab, Network},

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: what reads bytes from the network, on bytes that nobody would send.
+//! `cargo xtask fuzz`: what reads bytes that somebody else wrote, on bytes that nobody would write.
 //!
 //! libFuzzer, by cargo-fuzz, in a workspace of its own (`fuzz/`). The corpus that is committed is read;
 //! what a run finds beside it stays in `fuzz/target/corpus` until somebody keeps it (`--keep`).
@@ -38,6 +38,16 @@ enum Target {
     Answer,
     /// Bytes as a name on the wire, in a key and in a policy
     Name,
+    /// Bytes as a frame, read and judged
+    Packet,
+    /// Bytes as a policy file
+    Policy,
+    /// Bytes as a request at the control socket
+    Control,
+    /// Bytes as what an agent finds of the one before it
+    State,
+    /// Bytes as what the kernel's ring and maps hold
+    Event,
 }
 
 impl Target {
@@ -45,6 +55,11 @@ impl Target {
         match self {
             Self::Answer => "answer",
             Self::Name => "name",
+            Self::Packet => "packet",
+            Self::Policy => "policy",
+            Self::Control => "control",
+            Self::State => "state",
+            Self::Event => "event",
         }
     }
 
@@ -53,6 +68,10 @@ impl Target {
         match self {
             Self::Answer => 2200,
             Self::Name => 300,
+            Self::Packet => 400,
+            Self::Policy | Self::State => 4096,
+            Self::Control => 1024,
+            Self::Event => 176,
         }
     }
 }

@@ -80,6 +80,18 @@ impl Identities {
         [associations.len(), rules.len(), names.len(), profiles.len()].map(|it| it as u32)
     }
 
+    /// Whether every thing has a number of its own, and the next number is nobody's: so it is, unless
+    /// somebody else wrote the file.
+    pub fn is_sound(&self) -> bool {
+        let Self { associations, rules, names, profiles, cuts: _ } = self;
+        let short = |numbers: &BTreeMap<String, u16>| {
+            numbers.len() < usize::from(u16::MAX)
+                && is_dense(numbers.values().map(|it| (*it).into()))
+        };
+        let long = |numbers: &BTreeMap<String, u32>| is_dense(numbers.values().copied());
+        short(associations) && short(profiles) && long(rules) && long(names)
+    }
+
     /// Every association by identity.
     pub fn associations(&self) -> impl Iterator<Item = (u16, &str)> {
         self.associations.iter().map(|(name, number)| (*number, name.as_str()))
@@ -97,6 +109,13 @@ impl Identities {
     pub fn names(&self) -> impl Iterator<Item = (u32, &str)> {
         self.names.iter().map(|(name, number)| (*number, name.as_str()))
     }
+}
+
+/// Whether these are the numbers from one on, each once.
+fn is_dense(numbers: impl Iterator<Item = u32>) -> bool {
+    let mut numbers: Vec<u32> = numbers.collect();
+    numbers.sort_unstable();
+    numbers.iter().zip(1..).all(|(number, place)| *number == place)
 }
 
 #[cfg(test)]

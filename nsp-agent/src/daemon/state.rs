@@ -97,8 +97,10 @@ pub(super) struct Agent {
     pub(super) sessions: Sessions,
     /// How many there ever were: their cgroups are named by it.
     pub(super) sessions_begun: u64,
-    /// When the watched files were changed last.
+    /// When the watched files had been changed last, when they were read.
     pub(super) watched: Vec<Option<std::time::SystemTime>>,
+    /// The same at the last look.
+    pub(super) watch_seen: Vec<Option<std::time::SystemTime>>,
     /// Why the watched file was not applied the last time.
     pub(super) watch_refused: Option<String>,
     /// What went wrong last, for `status`.
@@ -187,6 +189,7 @@ impl Agent {
             last_error: complaint,
             watch_refused: None,
             watched: Vec::new(),
+            watch_seen: Vec::new(),
             trial: None,
             pending: None,
             options,

@@ -111,7 +111,7 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
         Err(source) => return Err(StoreError::Io { operation: "read", path, source }),
     };
     match serde_json::from_str::<State>(&text) {
-        Ok(mut state) if state.version == VERSION => {
+        Ok(mut state) if state.version == VERSION && state.identities.is_sound() => {
             if state.name == 0 {
                 state.name = random();
             }
@@ -185,5 +185,21 @@ mod tests {
         let anew = load(directory.path()).unwrap();
         assert!(anew.guid.is_none());
         assert!(directory.path().join("state.unreadable").exists());
+    }
+
+    #[test]
+    fn a_number_that_two_things_would_have_is_not_believed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut state = load(directory.path()).unwrap();
+        state.identities.association("web");
+        state.identities.association("database");
+        let text = serde_json::to_string(&state).unwrap();
+        for broken in [r#""web":2"#, r#""web":3"#, r#""web":0"#] {
+            let broken = text.replace(r#""web":1"#, broken);
+            assert_ne!(broken, text);
+            fs::write(directory.path().join(FILE), broken).unwrap();
+            let mut anew = load(directory.path()).unwrap();
+            assert_eq!(anew.identities.association("queue"), 1, "it begins anew");
+        }
     }
 }

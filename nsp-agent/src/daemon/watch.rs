@@ -15,14 +15,17 @@ use crate::policy::Loaded;
 pub(super) const TAKEN_BACK: &str = "it was applied before and taken back: nsp apply";
 
 impl Agent {
-    /// Looks at the file; called once a second. A file that was refused is not tried again before
-    /// it changes.
+    /// Looks at the file; called once a second. One that has changed since the last look is still being
+    /// written, for all that is known: half a policy may well be a policy. A file that was refused is not
+    /// tried again before it changes.
     pub(super) fn watch_policy(&mut self) {
         if !self.options.watch || self.trial.is_some() || self.pending_until().is_some() {
             return;
         }
         let stamp = stamp(&self.loaded.files, &self.options.policy);
-        if self.watched == stamp {
+        let is_at_rest = self.watch_seen == stamp;
+        self.watch_seen.clone_from(&stamp);
+        if !is_at_rest || self.watched == stamp {
             return;
         }
         self.watched = stamp;

@@ -125,15 +125,32 @@ impl Datapath {
     pub fn counters(&self) -> Result<Counters, DatapathError> {
         let mut values = Vec::with_capacity(COUNTERS as usize);
         for index in 0..COUNTERS {
-            let sum = sum(&self.counters.0, index).map_err(|source| DatapathError::Map {
-                operation: "read",
-                map: "COUNTERS",
-                source,
-            })?;
-            let carried = self.carried().get(index as usize).copied().unwrap_or_default();
-            values.push(plus(sum, carried));
+            values.push(self.counter(index)?);
         }
         Ok(Counters { values })
+    }
+
+    /// The counter of one reason, direction and verdict, without reading the others.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn reason(
+        &self,
+        reason: Reason,
+        direction: Direction,
+        verdict: Verdict,
+    ) -> Result<Counter, DatapathError> {
+        self.counter(reason_counter(reason as u8, direction, verdict))
+    }
+
+    fn counter(&self, index: u32) -> Result<Counter, DatapathError> {
+        let sum = sum(&self.counters.0, index).map_err(|source| DatapathError::Map {
+            operation: "read",
+            map: "COUNTERS",
+            source,
+        })?;
+        let carried = self.carried().get(index as usize).copied().unwrap_or_default();
+        Ok(plus(sum, carried))
     }
 
     /// One of the counters of lessons.

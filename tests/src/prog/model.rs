@@ -12,7 +12,7 @@ use nsp_common::{
     class::{Class, PortEntry, RuleNumber, port_index},
     decide::{FlowAction, IcmpBudget, Tables, decide},
     decision::Decision,
-    flow::Flow,
+    flow::{CUT, Flow},
     flow_key::FlowKey,
     generation::{Association, Generation},
     learned::Learned,
@@ -24,7 +24,20 @@ use nsp_common::{
 use rustix::time::{ClockId, clock_gettime};
 
 /// What a later fragment is known by.
-type Datagram = (Address, Address, u32, u8);
+type Datagram = (Address, Address, u32, u8, u16);
+
+/// ICMP errors of one kind that pass in a second, on the one processor that the model has.
+const ICMP_ERRORS_PER_S: u64 = 1000;
+const SECOND: u64 = 1_000_000_000;
+
+/// What is left of a second's ICMP errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    /// When the second began.
+    pub filled_ns: u64,
+    /// How many more pass in it.
+    pub tokens: u64,
+}
 
 /// A host with a policy in force.
 pub struct Model<'a> {
@@ -46,11 +59,18 @@ pub struct Model<'a> {
     pub selectors: HashMap<Selector, u16>,
     /// The sender's cgroups by level; the first place is unused.
     pub cgroups: [u64; 8],
+    /// Whether the sender is a recursive resolver.
+    pub is_recursive: bool,
     /// Tracked conversations.
     pub flows: HashMap<FlowKey, Flow>,
+    /// The instant, or the clock's.
+    pub now_ns: Option<u64>,
+    /// ICMP errors that may still pass in a second, by what they are about.
+    pub budgets: [Bucket; 2],
     heads: HashMap<Datagram, Flow>,
     found: Option<FlowKey>,
     dry: bool,
+    spends: bool,
 }
 
 impl<'a> Model<'a> {
@@ -66,10 +86,14 @@ impl<'a> Model<'a> {
             overlay: OverlayTables::default(),
             selectors: HashMap::new(),
             cgroups: [0; 8],
+            is_recursive: false,
             flows: HashMap::new(),
+            now_ns: None,
+            budgets: [Bucket::default(); 2],
             heads: HashMap::new(),
             found: None,
             dry: false,
+            spends: false,
         }
     }
 
@@ -92,6 +116,29 @@ impl<'a> Model<'a> {
         decision
     }
 
+    /// What [`Self::judge`] would answer, budgets of ICMP errors included; changes nothing.
+    pub fn foretell(&mut self, packet: &Packet) -> Decision {
+        let budgets = self.budgets;
+        (self.dry, self.spends) = (true, true);
+        let decision = decide(packet, self);
+        (self.dry, self.spends) = (false, false);
+        self.budgets = budgets;
+        decision
+    }
+
+    /// Ends a conversation as an operator does, if there is one.
+    pub fn cut(&mut self, key: &FlowKey) {
+        if let Some(flow) = self.flows.get_mut(key) {
+            flow.opener |= CUT;
+        }
+    }
+
+    /// Forgets the conversations that are over: the programs' clock takes such out at any time.
+    pub fn age(&mut self) {
+        let now_ns = self.now_ns();
+        self.flows.retain(|key, flow| !flow.is_expired(key.protocol, now_ns));
+    }
+
     fn track(&mut self, packet: &Packet, decision: &Decision, now_ns: u64) {
         let flow = Flow::open(packet, decision, self.number, now_ns);
         let trusted = [TrafficClass::Private, TrafficClass::Intra, TrafficClass::Cross];
@@ -104,9 +151,15 @@ impl<'a> Model<'a> {
     }
 }
 
+/// The clock that the programs read.
+pub fn coarse_ns() -> u64 {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    now.tv_sec as u64 * SECOND + now.tv_nsec as u64
+}
+
 fn datagram(packet: &Packet) -> Datagram {
     let protocol = if packet.key.is_v4() { packet.key.protocol } else { 0 };
-    (packet.key.remote, packet.key.local, packet.fragment_id, protocol)
+    (packet.key.remote, packet.key.local, packet.fragment_id, protocol, packet.key.scope)
 }
 
 fn longest<T: Copy>(prefixes: &[(IpNet, T)], address: &Address, family: Family) -> Option<T> {
@@ -125,8 +178,7 @@ fn longest_of<'a, T>(
 
 impl Tables for Model<'_> {
     fn now_ns(&self) -> u64 {
-        let now = clock_gettime(ClockId::MonotonicCoarse);
-        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+        self.now_ns.unwrap_or_else(coarse_ns)
     }
 
     fn generation(&self) -> Generation {
@@ -207,7 +259,7 @@ impl Tables for Model<'_> {
     }
 
     fn is_recursive(&self) -> bool {
-        false
+        self.is_recursive
     }
 
     fn association(&self, number: u16) -> Association {
@@ -253,7 +305,17 @@ impl Tables for Model<'_> {
         self.endpoints.get(address).copied().unwrap_or(0)
     }
 
-    fn icmp_budget(&mut self, _: IcmpBudget) -> bool {
-        true
+    fn icmp_budget(&mut self, budget: IcmpBudget) -> bool {
+        if self.dry && !self.spends {
+            return true;
+        }
+        let now_ns = self.now_ns();
+        let bucket = &mut self.budgets[budget as usize];
+        if now_ns.saturating_sub(bucket.filled_ns) >= SECOND {
+            *bucket = Bucket { filled_ns: now_ns, tokens: ICMP_ERRORS_PER_S };
+        }
+        let is_left = bucket.tokens > 0;
+        bucket.tokens -= u64::from(is_left);
+        is_left
     }
 }

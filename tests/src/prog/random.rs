@@ -19,7 +19,7 @@ pub struct Random {
 }
 
 /// An address in each family.
-type Ends = (&'static str, &'static str);
+pub type Ends = (&'static str, &'static str);
 
 impl Random {
     /// From a seed.
@@ -54,7 +54,7 @@ impl Random {
 }
 
 /// The other ends, by family: allowed, not allowed, private, member, special.
-const PEERS: [Ends; 14] = [
+pub const PEERS: [Ends; 14] = [
     ("203.0.113.5", "2001:db8:100::5"),
     ("203.0.113.5", "2001:db8:100::5"),
     ("203.0.113.77", "2001:db8:1ff::77"),
@@ -71,10 +71,11 @@ const PEERS: [Ends; 14] = [
     ("224.0.0.251", "ff02::fb"),
 ];
 
-const METADATA: Ends = ("169.254.169.254", "fd00:ec2::254");
+/// A cloud's metadata service.
+pub const METADATA: Ends = ("169.254.169.254", "fd00:ec2::254");
 
 /// The host's own ends.
-const LOCALS: [Ends; 5] = [
+pub const LOCALS: [Ends; 5] = [
     ("192.0.2.1", "2001:db8:1::1"),
     ("192.0.2.1", "2001:db8:1::1"),
     ("192.0.2.1", "2001:db8:1::1"),

@@ -56,6 +56,20 @@ impl FrameSender {
         assert_eq!(sent, bytes.len(), "{packet} went out in part");
     }
 
+    /// Sends one frame that a program may drop on its way out; false when one did.
+    ///
+    /// # Panics
+    /// As [`send`](Self::send), for any other reason.
+    pub fn passes(&self, packet: impl Into<Packet>) -> bool {
+        let packet = packet.into();
+        match send(&self.socket, &packet.bytes(), SendFlags::empty()) {
+            Ok(_) => true,
+            // What a classifier drops has found no room, says the queue.
+            Err(Errno::NOBUFS) => false,
+            Err(error) => panic!("sending {packet}: {error}"),
+        }
+    }
+
     /// Sends bytes as they are, waiting for room as long as it takes.
     ///
     /// # Panics

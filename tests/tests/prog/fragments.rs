@@ -1,12 +1,12 @@
 //! Fragments: the head is judged, the tail follows it, and nobody reads ports in the middle.
 
-use nsp_common::verdict::{Category, Direction, Reason};
+use nsp_common::verdict::{Category, Direction, Reason, Verdict};
 use nsp_tests::{
     packet::{
         Family::{V4, V6},
         Packet, Party,
         Party::{Office, Private, Server, Stranger},
-        extension_fragment, fragments, ipv6, raw, tcp, udp,
+        eth, extension_fragment, fragments, ipv6, raw, tcp, udp,
     },
     prog::{Case, ENFORCED, Hook, Network, everywhere, on, transition},
 };
@@ -164,5 +164,63 @@ fn transition_lets_orphans_through_and_tells() {
         let [head, middle, _] = datagram(case, Stranger);
         case.inbound(head).would_deny(Reason::NoRule);
         case.inbound(middle).would_deny(Reason::Fragment);
+    });
+}
+
+#[test]
+fn overlapping_tails_have_the_verdict_of_their_head() {
+    everywhere(ENFORCED, |case| {
+        for source in [Office, Stranger] {
+            let (port, id) = (case.port(), case.port());
+            let piece =
+                |case: &Case<'_>, offset, more| case.ip(source, Server).fragment(id, offset, more);
+            let head = case.inbound(piece(case, 0, true) / udp(port, 5432) / [1; 56]);
+            match source {
+                Office => head.allowed("office"),
+                _ => head.refused(Reason::NoRule),
+            };
+            // Over the head's own data, over its end, the same again, and all of it over once more.
+            for (offset, length) in [(8, 48), (56, 32), (56, 32), (24, 8), (8, 120)] {
+                let tail =
+                    case.inbound(piece(case, offset, offset != 24) / raw(17, vec![2_u8; length]));
+                match source {
+                    Office => tail.passes_by(
+                        "office",
+                        Reason::Fragment,
+                        Category::PublicInboundPerimeterRulesAllowed,
+                    ),
+                    _ => tail.refused(Reason::OrphanFragment),
+                };
+            }
+        }
+    });
+}
+
+/// More heads than the table has places: the oldest are forgotten, and nothing else is touched.
+#[test]
+fn flood_of_heads_costs_tails_and_nothing_else() {
+    const HEADS: u16 = 10_000;
+    on(&[V4, V6], &[Hook::Xdp, Hook::Tc], ENFORCED, |case| {
+        let [head, middle, _] = datagram(case, Office);
+        case.inbound(head).allowed("office");
+        let flood = case.port();
+        for id in 0..HEADS {
+            let head = case.ip(Office, Server).fragment(id, 0, true) / udp(flood, 5432) / [1; 8];
+            let verdict = case.verdict(&(eth() / head).bytes(), Direction::Inbound);
+            assert_eq!(verdict, Ok(Verdict::Pass));
+        }
+        let counted = case.lab.delta();
+        assert!(!counted.keys().any(|name| name.starts_with("lost Fragment")), "{counted:?}");
+        case.lab.clear();
+        case.inbound(middle).refused(Reason::OrphanFragment);
+        // Whoever comes now is judged as ever, in pieces and whole.
+        let [head, middle, last] = datagram(case, Office);
+        let category = Category::PublicInboundPerimeterRulesAllowed;
+        case.inbound(head).allowed("office");
+        case.inbound(middle).passes_by("office", Reason::Fragment, category);
+        case.inbound(last).passes_by("office", Reason::Fragment, category);
+        let port = case.port();
+        case.inbound(case.ip(Office, Server) / tcp(port, 5432).syn()).allowed("office");
+        case.inbound(case.ip(Stranger, Server) / tcp(port, 5432).syn()).refused(Reason::NoRule);
     });
 }

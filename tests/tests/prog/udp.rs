@@ -102,3 +102,22 @@ fn transition_opens_a_conversation_that_would_be_denied() {
         assert_eq!(key, opened);
     });
 }
+
+/// As QUIC does: to the tracker another port or address is another conversation, whatever is inside.
+#[test]
+fn peer_that_moves_is_judged_anew() {
+    everywhere(ENFORCED, |case| {
+        let (port, moved) = (case.port(), case.port());
+        case.inbound(case.ip(Office, Server) / udp(port, 5432)).allowed("office");
+        case.outbound(case.ip(Server, Office) / udp(5432, port))
+            .follows("office", Direction::Inbound);
+        case.inbound(case.ip(Office, Server) / udp(moved, 5432)).allowed("office");
+        case.inbound(case.ip(Stranger, Server) / udp(port, 5432)).refused(Reason::NoRule);
+        // The address that a server prefers is no better than any other.
+        case.outbound(case.ip(Server, MIRROR) / udp(port, 123)).allowed("mirror");
+        case.inbound(case.ip(MIRROR, Server) / udp(123, port))
+            .follows("mirror", Direction::Outbound);
+        case.outbound(case.ip(Server, Office) / udp(port, 123)).allowed("backups");
+        case.outbound(case.ip(Server, Stranger) / udp(port, 123)).refused(Reason::NoRule);
+    });
+}

@@ -14,7 +14,7 @@ pub(crate) fn run(plan: &Plan) -> Row {
     let start = Instant::now();
     let mut total = Counts::default();
     let crates: &[&str] = &["-p", "nsp-common", "-p", "nsp-agent", "-p", "xtask"];
-    for selection in [crates, &["-p", "nsp-tests", "--lib", "--test", "dns"]] {
+    for selection in [crates, &["-p", "nsp-tests", "--lib", "--test", "dns", "--test", "host"]] {
         let mut test = cargo_test(plan);
         test.args(selection);
         if !plan.filter.is_empty() {

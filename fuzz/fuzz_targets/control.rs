@@ -1,0 +1,7 @@
+//! See `nsp_tests::anything::control`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nsp_tests::anything;
+
+fuzz_target!(|bytes: &[u8]| anything::control(bytes));

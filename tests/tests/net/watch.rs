@@ -1,0 +1,91 @@
+//! `--watch` while somebody writes: what is half written is nobody's policy.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use nsp_tests::{
+    agent::Agent,
+    deadline::Deadline,
+    netns::World,
+    packet::{BOTH, Family, Party},
+    sockets::Outcome,
+};
+
+use crate::{seen, service};
+
+const SERVICE: u16 = 5432;
+
+fn policy(resource: &str, sources: &str) -> String {
+    format!(
+        r#"
+        [perimeter]
+        name = "payments"
+        [profile.database.inbound.office]
+        address_prefixes = [{sources}]
+        {resource}
+        "#
+    )
+}
+
+const RESOURCE: &str = r#"
+        [resource.postgres]
+        ports = ["5432/tcp"]
+        profile = "database"
+        access_mode = "enforced"
+"#;
+const OFFICE: &str = r#""203.0.113.0/24", "2001:db8:100::/40""#;
+const STRANGER: &str = r#", "198.51.100.0/24", "2001:db8:5::/48""#;
+
+#[test]
+fn file_that_is_rewritten_a_hundred_times_a_second_opens_and_closes_nothing() {
+    let world = World::builder().clients(&[Party::Office, Party::Stranger]).build();
+    let _postgres = service::tcp(world.server(), SERVICE);
+    let whole = policy(RESOURCE, OFFICE);
+    let mut agent = Agent::builder(world.server()).policy(&whole).argument("--watch").start();
+    let before = seen::status(&agent)["generation"].clone();
+    let writes = AtomicBool::new(true);
+    let path = agent.home().policy();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Nothing, half a policy that is one, half a word, another policy, no text at all.
+            let open = policy("", OFFICE);
+            let cut = &whole[..whole.len() / 2];
+            let parts: [&[u8]; 6] = [
+                b"",
+                open.as_bytes(),
+                cut.as_bytes(),
+                whole.as_bytes(),
+                b"\xff\xfe",
+                b"[perimeter]\nname = \"another\"\n",
+            ];
+            for part in parts.iter().cycle().take(6000) {
+                if !writes.load(Ordering::Acquire) {
+                    return;
+                }
+                fs::write(&path, part).expect("a file of ours");
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        for _ in 0..3 {
+            for family in BOTH {
+                let met = |party| world.connect(party, family, SERVICE);
+                assert_eq!(met(Party::Stranger), Outcome::TimedOut, "{}", agent.stderr());
+                assert_eq!(met(Party::Office), Outcome::Connected, "{}", agent.stderr());
+            }
+        }
+        writes.store(false, Ordering::Release);
+    });
+    assert_eq!(seen::status(&agent)["generation"], before, "{}", agent.stderr());
+    assert!(agent.is_running());
+    // When it is at rest, and loosens, it is applied.
+    agent.write_policy(&policy(RESOURCE, &format!("{OFFICE}{STRANGER}")));
+    let applied = Deadline::after(Duration::from_secs(5)).poll(|| {
+        let met = world.connect(Party::Stranger, Family::V4, SERVICE);
+        (met == Outcome::Connected).then_some(())
+    });
+    assert!(applied.is_some(), "{}", agent.stderr());
+}
