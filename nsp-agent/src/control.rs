@@ -4,6 +4,7 @@
 //! may read, and shut themselves in (`nsp exec`, which goes on as `exec.rs` says); only root may change
 //! anything else (checked by the peer's credentials, `SO_PEERCRED`).
 
+pub mod change;
 pub mod exec;
 pub mod flows;
 
@@ -22,6 +23,7 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
 };
 
+pub use change::{Applied, Caller, Confirmation, Temporary};
 use exec::SessionCall;
 use flows::FlowsPart;
 
@@ -139,72 +141,6 @@ impl Request {
     fn is_change(&self) -> bool {
         self.is_for_root() && !matches!(self, Self::Plan { .. } | Self::Flush)
     }
-}
-
-/// A policy file to be put in force.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct Applied {
-    /// The file or directory, absolute; the agent's own when absent.
-    pub path: Option<std::path::PathBuf>,
-    /// Do not keep the conversations of associations that become enforced.
-    pub strict: bool,
-    /// Whether it is taken back unless somebody confirms it.
-    pub confirmation: Confirmation,
-    /// The connection that the caller came by, if it came by one.
-    pub caller: Option<Caller>,
-    /// Also when the caller could not come by it again.
-    pub force: bool,
-}
-
-/// Whether a change is taken back unless it is confirmed.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Confirmation {
-    /// It stays.
-    Now,
-    /// Within so long.
-    Within {
-        /// From when it is in force.
-        seconds: u64,
-    },
-    /// Within so long, if it is stricter than what is in force.
-    IfStricter {
-        /// From when it is in force.
-        seconds: u64,
-    },
-}
-
-/// The connection that somebody came by: who says so is root, and would only fool themselves.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct Caller {
-    /// Their end.
-    pub remote: std::net::SocketAddr,
-    /// This host's end.
-    pub local: std::net::SocketAddr,
-}
-
-/// What is allowed or blocked for a time.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct Temporary {
-    /// Blocked, or else allowed.
-    pub block: bool,
-    /// A prefix, an address or a name.
-    pub target: String,
-    /// Only conversations that the other end opens.
-    pub inbound: bool,
-    /// Only conversations that this host opens.
-    pub outbound: bool,
-    /// Only these ports, as a policy has them; none is all.
-    pub ports: Vec<String>,
-    /// Only resources of this profile.
-    pub profile: Option<String>,
-    /// How long.
-    pub seconds: u64,
-    /// Also what admits everybody.
-    pub any: bool,
 }
 
 /// A described packet.

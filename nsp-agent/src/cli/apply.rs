@@ -70,7 +70,10 @@ impl Apply {
         drop(progress);
         match done["confirmWithin"].as_u64() {
             Some(seconds) => {
-                println!("generation {} is in force for {seconds} s, unless it is confirmed", done["generation"]);
+                println!(
+                    "generation {} is in force for {seconds} s, unless it is confirmed",
+                    done["generation"]
+                );
                 println!("open a new session, and there: nsp confirm (or nsp rollback)");
             }
             None => println!("generation {} is in force", done["generation"]),

@@ -31,7 +31,10 @@ pub(crate) struct Rollback {
 impl Rollback {
     pub(super) fn run(self) -> Result<(), Failure> {
         let done = self.socket.call(&Request::Rollback)?;
-        println!("taken back: generation {} is in force, with the policy before", done["generation"]);
+        println!(
+            "taken back: generation {} is in force, with the policy before",
+            done["generation"]
+        );
         Ok(())
     }
 }

@@ -49,7 +49,9 @@ fn print(status: &Value) {
     );
     println!("policy {}", text(&status["policy"]));
     if let Some(seconds) = status["confirmWithin"].as_u64() {
-        println!("  WAITS to be confirmed, for {seconds} s: nsp confirm, from a new session; or nsp rollback");
+        println!(
+            "  WAITS to be confirmed, for {seconds} s: nsp confirm, from a new session; or nsp rollback"
+        );
     }
     if status["trial"] == true {
         println!("  a trial: it ends with the agent");

@@ -92,7 +92,11 @@ impl Agent {
         };
         let trial_before = std::mem::replace(&mut self.trial, trial);
         self.pending = Some(Pending { until, before, trial_before, older });
-        tracing::warn!(generation = number, seconds, "in force until it is confirmed, or taken back");
+        tracing::warn!(
+            generation = number,
+            seconds,
+            "in force until it is confirmed, or taken back"
+        );
         Ok(json!({"generation": number, "trial": self.trial, "confirmWithin": seconds}))
     }
 
@@ -161,7 +165,8 @@ impl Agent {
         if self.trial.is_some() || self.state.confirmed.as_ref() == Some(&self.loaded.digest) {
             return;
         }
-        if let Err(error) = kept::save(&self.options.state_dir, &self.options.policy, &self.loaded) {
+        if let Err(error) = kept::save(&self.options.state_dir, &self.options.policy, &self.loaded)
+        {
             return self.complain("the policy is not kept for the next start", &error);
         }
         self.state.confirmed = Some(self.loaded.digest.clone());

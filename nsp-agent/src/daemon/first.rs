@@ -34,14 +34,19 @@ pub(super) fn first(
         let digest = state.confirmed.as_ref()?;
         let copies = kept::find(&options.state_dir, digest, &options.policy)?;
         let loaded = options.load_copies(copies);
-        loaded.inspect_err(|errors| tracing::error!(%errors, "what was confirmed cannot be read")).ok()
+        loaded
+            .inspect_err(|errors| tracing::error!(%errors, "what was confirmed cannot be read"))
+            .ok()
     };
     match (kept(), file) {
         (Some(loaded), file) => {
             if let Err(errors) = file {
                 tracing::error!(%errors, "the policy file has mistakes");
             }
-            Ok(First { loaded, complaint: Some(format!("{why}; in force is what was confirmed last")) })
+            Ok(First {
+                loaded,
+                complaint: Some(format!("{why}; in force is what was confirmed last")),
+            })
         }
         // There is nothing to go back to: better this than an open host.
         (None, Ok(loaded)) => Ok(First { loaded, complaint: Some(why) }),

@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::policy::model::{
-    AccessMode, InboundRule, OutboundRule, Policy, PublicNetworkAccess,
-};
+use crate::policy::model::{AccessMode, InboundRule, OutboundRule, Policy, PublicNetworkAccess};
 
 /// The first thing that the policy `after` may deny and `before` does not, if there is one.
 pub(super) fn stricter(before: &Policy, after: &Policy) -> Option<String> {
@@ -60,7 +58,8 @@ pub(super) fn tightened(before: &Policy, after: &Policy) -> Option<String> {
 fn narrowed(before: &Policy, after: &Policy) -> Option<String> {
     for (name, profile) in &before.profiles {
         let Some(now) = after.profiles.get(name) else { return Some(format!("profile {name}")) };
-        let same = |a: &InboundRule, b: &InboundRule| (&a.prefixes, &a.ports) == (&b.prefixes, &b.ports);
+        let same =
+            |a: &InboundRule, b: &InboundRule| (&a.prefixes, &a.ports) == (&b.prefixes, &b.ports);
         if let Some(rule) = missing(&profile.inbound, &now.inbound, same) {
             return Some(format!("inbound rule {name}/{rule}"));
         }

@@ -33,13 +33,14 @@ impl Datapath {
     /// clock. Without a generation before there is nothing to go back to, and it is for good.
     pub(super) fn switch(&mut self, slot: u32, number: u32, until_ns: Option<u64>) {
         let going_back = self.pending.map(|pending| pending.before).or(self.current);
-        self.pending = match (until_ns.or(self.pending.map(|pending| pending.deadline_ns)), going_back) {
-            (Some(deadline_ns), Some(before)) => {
-                let word = Current::until(slot as u8, before.0 as u8, deadline_ns);
-                Some(Pending { word, deadline_ns, before })
-            }
-            _ => None,
-        };
+        self.pending =
+            match (until_ns.or(self.pending.map(|pending| pending.deadline_ns)), going_back) {
+                (Some(deadline_ns), Some(before)) => {
+                    let word = Current::until(slot as u8, before.0 as u8, deadline_ns);
+                    Some(Pending { word, deadline_ns, before })
+                }
+                _ => None,
+            };
         let word = self.pending.map_or(Current::confirmed(slot as u8), |pending| pending.word);
         self.control.store(0, CURRENT, word.0);
         self.current = Some((slot, number));

@@ -81,7 +81,8 @@ impl Reader {
         report: &mut Report,
         parse: impl FnOnce(&mut Stream) -> T,
     ) -> Result<Parsed<T>, Refusal> {
-        let (file, metadata) = open(self.copies.get(path).map_or(path, PathBuf::as_path), bytes_max)?;
+        let (file, metadata) =
+            open(self.copies.get(path).map_or(path, PathBuf::as_path), bytes_max)?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         self.progress.begin_bytes(&format!("reading {}", printable(&name)), metadata.len());
         // The file may grow while it is read; one byte more than allowed tells.

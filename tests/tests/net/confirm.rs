@@ -80,7 +80,10 @@ fn change_that_nobody_confirms_is_taken_back_and_cuts_no_session() {
     let (done, said) = verb(&agent, &sessions[0], &["apply", "--confirm", "3s", "--force"]);
     assert!(done && said.contains("for 3 s, unless it is confirmed"), "{said}");
     let begun = Instant::now();
-    assert!(BOTH.iter().all(|family| log_in(&world, *family) == Outcome::TimedOut), "it is in force");
+    assert!(
+        BOTH.iter().all(|family| log_in(&world, *family) == Outcome::TimedOut),
+        "it is in force"
+    );
 
     // From a session that was there before nothing can be confirmed, and nothing else can be applied.
     let (done, said) = verb(&agent, &sessions[0], &["confirm"]);

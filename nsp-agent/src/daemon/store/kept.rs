@@ -175,7 +175,10 @@ mod tests {
         fs::create_dir(directory.path().join(format!("{PREFIX}old"))).unwrap();
         forget_others(directory.path(), &loaded.digest);
         let kept = fs::read_dir(directory.path()).unwrap().flatten();
-        assert_eq!(kept.filter(|it| it.file_name().to_string_lossy().starts_with(PREFIX)).count(), 1);
+        assert_eq!(
+            kept.filter(|it| it.file_name().to_string_lossy().starts_with(PREFIX)).count(),
+            1
+        );
         assert!(find(directory.path(), &loaded.digest, &path).is_some());
     }
 }
