@@ -173,6 +173,11 @@ impl Current {
         Self((deadline_ns >> DEADLINE_SHIFT) << 16 | (previous as u64) << 8 | active as u64)
     }
 
+    /// What it becomes when nobody confirms it: the previous slot for good. Confirmed words stay as they are.
+    pub const fn taken_back(self) -> Self {
+        Self::confirmed((self.0 >> 8) as u8)
+    }
+
     /// The slot to use now.
     #[inline(always)]
     pub const fn slot(self, now_ns: u64) -> u32 {
@@ -250,5 +255,8 @@ mod tests {
         assert_eq!(current.slot(deadline - (1 << DEADLINE_SHIFT)), 2);
         assert_eq!(current.slot(deadline), 1);
         assert_eq!(Current::confirmed(3).slot(u64::MAX), 3);
+        assert_eq!(current.taken_back(), Current::confirmed(1));
+        assert_eq!(Current::confirmed(3).taken_back(), Current::confirmed(3));
+        assert_eq!(Current::NONE.taken_back(), Current::NONE);
     }
 }

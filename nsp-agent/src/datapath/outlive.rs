@@ -223,7 +223,11 @@ impl Datapath {
         let numbers: Vec<u32> = (0..SLOTS as usize)
             .map(|slot| self.generations.word(slot, 0).load(Ordering::Acquire) as u32)
             .collect();
-        let slot = Current(control(word::CURRENT)).slot(now_ns());
+        // What an agent that is gone had put in force until it would be confirmed is taken back now: who should
+        // confirm it, and what it would go back to, only that agent knew.
+        let current = Current(control(word::CURRENT)).taken_back();
+        self.control.store(0, word::CURRENT, current.0);
+        let slot = current.slot(now_ns());
         let number = numbers.get(slot as usize).copied().unwrap_or(0);
         let (epoch, half) = (control(word::EPOCH), control(word::FILTER_HALF));
         self.current = (number != 0).then_some((slot, number));

@@ -178,6 +178,25 @@ fn kernel_takes_back_what_an_agent_that_is_dead_cannot() {
 }
 
 #[test]
+fn agent_that_starts_in_between_takes_it_back() {
+    let world = world();
+    let _sshd = service::tcp(world.server(), SSH);
+    let mut agent = Agent::builder(world.server()).policy(&good()).start();
+    // From each slot.
+    for _ in 0..3 {
+        agent.write_policy(&bad());
+        assert!(agent.nsp(&["apply", "--confirm", "10m"]).status.success());
+        assert_eq!(log_in(&world, BOTH[0]), Outcome::TimedOut);
+        agent.kill();
+        agent.start();
+        assert!(opens_within(&world, Duration::from_secs(5)));
+        assert!(!agent.nsp(&["confirm"]).status.success());
+        agent.write_policy(&good());
+        agent.nsp_ok(&["apply"]);
+    }
+}
+
+#[test]
 fn who_would_be_locked_out_is_told_so() {
     let world = world();
     let _sshd = service::tcp(world.server(), SSH);
