@@ -4,6 +4,7 @@ mod check;
 mod contract;
 mod lists;
 mod progress;
+mod unit;
 
 use std::{
     path::PathBuf,

@@ -12,6 +12,7 @@ mod answering;
 mod apply;
 mod bad_policy;
 mod calls;
+mod capabilities;
 mod cgroup;
 mod clouds;
 mod coexist;
