@@ -32,7 +32,7 @@ fn privileged_ready_agent_got_its_paths_and_ends_on_sigterm() {
     let home = agent.home().path().display().to_string();
     let expected = format!(
         "called: run --policy {home}/policy.toml --state-dir {home}/state \
-         --control {home}/control --log {home}/log/access.log \
+         --pin-dir {home}/bpf/nsp --control {home}/control --log {home}/log/access.log \
          --interface up0 --watch",
     );
     assert!(agent.says(&expected, Duration::ZERO), "{}", agent.stderr());
