@@ -31,7 +31,7 @@ const BATCH: usize = 64;
 type Difference = (Verdict, Option<Reason>, fn(&[u8]) -> bool, &'static str);
 
 /// Where nftables and NSP may differ, and nowhere else.
-const EXPECTED: [Difference; 17] = [
+const EXPECTED: [Difference; 18] = [
     (Drop, Some(Reason::NoFlow), any, "no ruleset without state knows that nobody asked"),
     (Drop, Some(Reason::BadTcpFlags), any, "the ruleset does not look at TCP flags"),
     (
@@ -55,17 +55,18 @@ const EXPECTED: [Difference; 17] = [
     (Drop, Some(Reason::BadIpv4), any, "nftables reads less of the header"),
     (Drop, Some(Reason::BadIpv6), any, "nftables reads less of the header"),
     (Drop, None, has_two_tags, "nftables looks behind one VLAN tag, and what is there is not IP"),
-    (
-        Pass,
-        Some(Reason::Rule),
-        is_authenticated,
-        "nftables does not look behind an authentication header",
-    ),
+    (Pass, None, is_authenticated, "nftables does not look behind an authentication header"),
     (
         Pass,
         Some(Reason::Fragment),
         any,
         "its head has passed, which a ruleset without state forgets",
+    ),
+    (
+        Pass,
+        None,
+        is_icmp_of_the_other_family,
+        "`icmp` is one word for the protocols of both families, which no host reads in the other one",
     ),
     (Pass, Some(Reason::Igmp), any, "needs no rule, and the ruleset has none for it"),
     (Pass, Some(Reason::Multicast), any, "needs no rule, and the ruleset has none for it"),
@@ -85,6 +86,15 @@ const fn is_tag(ethertype: u16) -> bool {
 
 fn has_two_tags(frame: &[u8]) -> bool {
     is_tag(ethertype(frame, 12)) && is_tag(ethertype(frame, 16))
+}
+
+fn is_icmp_of_the_other_family(frame: &[u8]) -> bool {
+    let ip = if is_tag(ethertype(frame, 12)) { 18 } else { 14 };
+    match ethertype(frame, ip - 2) {
+        0x0800 => frame[ip + 9] == 58,
+        0x86dd => frame[ip + 6] == 1,
+        _ => false,
+    }
 }
 
 /// Whether an authentication header follows the header of IPv6, behind others or at once.
