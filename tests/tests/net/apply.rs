@@ -341,6 +341,8 @@ fn new_connection_does_not_ride_on_a_kept_one() {
         // Ends with a RST: the port can be used again at once.
         sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("an open socket");
     }
+    // A busy machine takes a moment to let go of it.
+    thread::sleep(Duration::from_millis(200));
     for family in BOTH {
         let again = open(family).map(|_| ());
         assert_eq!(again, Err(Outcome::TimedOut), "{family:?}: the same ports, a new connection");

@@ -1,4 +1,4 @@
-//! Detaching removes every hook: in this version the perimeter ends with its agent.
+//! Detaching removes every hook: only that does, for the perimeter outlives an agent that is killed.
 
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub(super) fn run(it: &mut Play) -> Told {
     let back = "no hook is left";
     play(screen, None, &[it.comes(Party::Stranger, Service::Website).succeeds().because(back)])?;
     screen.line("");
-    screen.say("So keep it running: in this version the perimeter ends with its agent.");
+    screen.say(
+        "Only this opens it: an agent that is killed or ended leaves its last policy in force.",
+    );
     it.sessions_go_on()
 }
