@@ -129,10 +129,10 @@ impl Agent {
     }
 
     fn reread(&mut self) -> Result<(), DaemonError> {
-        self.refuse_while_pending()?;
+        self.refuse_while_pending().map_err(DaemonError::ByHand)?;
         let loaded = self.read(&self.options.policy)?;
         if self.state.taken_back.contains(&loaded.digest) {
-            return Err(TAKEN_BACK.to_owned().into());
+            return Err(DaemonError::ByHand(TAKEN_BACK.to_owned()));
         }
         self.apply(loaded, false)?;
         self.trial = None;

@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    errors::{DaemonError, with_sources},
+    errors::with_sources,
     state::{Agent, now_ns},
     store::kept,
     stricter::stricter,
@@ -120,7 +120,7 @@ impl Agent {
                 ));
             }
         }
-        if !self.datapath.confirm(now_ns) {
+        if !self.datapath.confirm() {
             self.take_back("nobody confirmed it in time");
             return Err("too late: the policy before is in force again".to_owned());
         }
@@ -184,11 +184,5 @@ impl Agent {
             caller.remote.ip(),
             caller.local.port()
         ))
-    }
-}
-
-impl From<String> for DaemonError {
-    fn from(why: String) -> Self {
-        Self::Waits(why)
     }
 }

@@ -16,9 +16,9 @@ pub enum DaemonError {
     /// The policy has errors.
     #[error("{0}")]
     Policy(#[from] PolicyErrors),
-    /// Another change waits to be confirmed.
+    /// Only `nsp apply` puts it in force, or nothing does while another change waits.
     #[error("{0}")]
-    Waits(String),
+    ByHand(String),
     /// The policy is too large.
     #[error(transparent)]
     Budget(#[from] BudgetError),

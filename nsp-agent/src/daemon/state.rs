@@ -53,6 +53,8 @@ use crate::{
     progress::Progress,
 };
 
+pub(super) use crate::datapath::now_ns;
+
 /// The agent.
 pub(super) struct Agent {
     pub(super) options: Options,
@@ -306,12 +308,6 @@ impl Agent {
 /// The private ranges in force.
 pub(super) fn private_prefixes(policy: &Policy) -> Vec<ipnet::IpNet> {
     compile::private_prefixes(policy).collect()
-}
-
-/// Coarse monotonic clock, ns: the one the kernel programs use.
-pub(super) fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// A random GUID (RFC 9562 version 4).

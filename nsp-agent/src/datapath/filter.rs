@@ -1,18 +1,15 @@
 //! Keeps the filter before the tables of conversations from filling up ([`nsp_common::flow_filter`]).
 
-use std::{mem::offset_of, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use aya::Ebpf;
 use nsp_common::{
     flow_filter::{BITS, Half, WORDS, place},
     flow_key::FlowKey,
-    generation::Control,
 };
 
-use super::{Datapath, DatapathError, FlowCursor, mapped::Mapped};
+use super::{Datapath, DatapathError, FlowCursor, control::word, mapped::Mapped};
 
-/// The word of the control map that says which half is read.
-const HALF_WORD: usize = offset_of!(Control, filter_half) / 8;
 /// From so many set bits on the filter lets an eighth of a flood through.
 const CROWDED: u32 = BITS / 8;
 /// The part of the needed bits that is given up a second: half of them in some twenty.
@@ -99,7 +96,7 @@ impl Datapath {
                 None => {
                     self.filter.half = other;
                     self.filter.needed = self.filter.set_bits(other);
-                    self.control.store(0, HALF_WORD, other as u64);
+                    self.control.store(0, word::FILTER_HALF, other as u64);
                     return Ok(());
                 }
             }

@@ -12,6 +12,7 @@ use nsp_common::{
 use super::{
     Capacities, Datapath, DatapathError, OBJECT, Owner, PinDir, PinError,
     adopt::{self, Mismatch},
+    control::{now_ns, word},
     ledger::Ledger,
     mapped::Mapped,
     migrate::CARRIED,
@@ -20,21 +21,8 @@ use super::{
 };
 use crate::compile::Sizes;
 
-/// Words of the control entry.
-mod word {
-    pub(super) const CURRENT: usize = 0;
-    pub(super) const EPOCH: usize = 1;
-    pub(super) const FILTER_HALF: usize = 3;
-}
-
 /// `BPF_F_MMAPABLE`
 const MMAPABLE: u32 = 1 << 10;
-
-/// The clock of the programs.
-fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
-}
 
 /// What an agent found in the pin directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

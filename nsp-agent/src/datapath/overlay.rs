@@ -12,11 +12,8 @@ use aya::{
 use ipnet::IpNet;
 use nsp_common::overlay::Overlay;
 
-use super::{Datapath, DatapathError, live::prefixes, publish::insert, take};
+use super::{Datapath, DatapathError, control::word, live::prefixes, publish::insert, take};
 use crate::compile::overlay::OverlayTables;
-
-/// Which word of the control entry says what there is.
-const PRESENCE_WORD: usize = 2;
 
 /// The maps, each with what is in it: agents are the only writers, one at a time.
 pub(super) struct OverlayMaps {
@@ -98,7 +95,7 @@ impl Datapath {
         let failed = |source| DatapathError::Map { operation: "write", map: "OVERLAY", source };
         self.overlay.sync(wanted).map_err(failed)?;
         // Last: whoever sees the word finds the entries.
-        self.control.store(0, PRESENCE_WORD, u64::from(wanted.presence));
+        self.control.store(0, word::OVERLAY, u64::from(wanted.presence));
         Ok(())
     }
 }

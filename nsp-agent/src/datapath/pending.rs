@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 
 use nsp_common::generation::Current;
 
-use super::{Datapath, DatapathError};
-
-/// Where the word is in the control words.
-const CURRENT: usize = 0;
+use super::{
+    Datapath, DatapathError,
+    control::{now_ns, word},
+};
 
 /// A generation that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Datapath {
                 _ => None,
             };
         let word = self.pending.map_or(Current::confirmed(slot as u8), |pending| pending.word);
-        self.control.store(0, CURRENT, word.0);
+        self.control.store(0, word::CURRENT, word.0);
         self.current = Some((slot, number));
         self.last_number = number;
     }
@@ -56,13 +56,13 @@ impl Datapath {
     ///
     /// The kernel goes by the word and the clock alone, so both are asked once more: who confirms at the last
     /// moment must not be told yes by a word that no packet obeys any more.
-    pub fn confirm(&mut self, now_ns: impl Fn() -> u64) -> bool {
+    pub fn confirm(&mut self) -> bool {
         let (Some(pending), Some((slot, _))) = (self.pending, self.current) else { return false };
         if pending.word.slot(now_ns()) != slot {
             return false;
         }
         let for_good = Current::confirmed(slot as u8).0;
-        let word = self.control.word(0, CURRENT);
+        let word = self.control.word(0, word::CURRENT);
         if word
             .compare_exchange(pending.word.0, for_good, Ordering::AcqRel, Ordering::Acquire)
             .is_err()
@@ -80,7 +80,7 @@ impl Datapath {
     pub fn roll_back(&mut self) -> Result<u32, DatapathError> {
         let pending = self.pending.take().ok_or(DatapathError::NothingPending)?;
         let (slot, number) = pending.before;
-        self.control.store(0, CURRENT, Current::confirmed(slot as u8).0);
+        self.control.store(0, word::CURRENT, Current::confirmed(slot as u8).0);
         self.current = Some((slot, number));
         Ok(number)
     }

@@ -11,15 +11,17 @@ use nsp_common::{
         COUNTERS, Counter, Event, Full, Grain, Loss, NEAR_ROWS, Near, Record, RecordKey,
         category_counter, lesson_counter, loss_counter, reason_counter,
     },
-    generation::{Control, Epoch},
+    generation::Epoch,
     verdict::{Category, Direction, Lesson, Reason, Verdict},
 };
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    time::{ClockId, Timespec as Time, clock_getres, clock_gettime},
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Datapath, DatapathError, batch, mapped::Mapped, take};
+use super::{
+    Datapath, DatapathError, batch,
+    control::{now_ns, tick_ns, word},
+    mapped::Mapped,
+    take,
+};
 
 /// The exact counters, summed over processors.
 #[derive(Clone, Debug, Default)]
@@ -107,9 +109,6 @@ impl RecordTables {
     }
 }
 
-/// Place of the word in [`Control`].
-const EPOCH_WORD: usize = offset_of!(Control, epoch) / 8;
-
 /// Where the parts of [`Full`] about the first epoch are, and how long; those about the other follow each.
 const EPOCH_OF_FULL: [(usize, usize); 2] =
     [(offset_of!(Full, strangers), 16), (offset_of!(Full, grains), 2)];
@@ -173,10 +172,8 @@ impl Datapath {
     /// When the kernel refuses; records that were not taken are taken the next time.
     pub fn drain_records(&mut self) -> Result<Drained, DatapathError> {
         let ended = usize::from(self.records.epoch.is_odd());
-        let [now, tick] =
-            [clock_gettime, clock_getres].map(|ask| nanoseconds(ask(ClockId::MonotonicCoarse)));
-        self.records.epoch = self.records.epoch.next(now, tick);
-        self.control.store(0, EPOCH_WORD, self.records.epoch.0);
+        self.records.epoch = self.records.epoch.next(now_ns(), tick_ns());
+        self.control.store(0, word::EPOCH, self.records.epoch.0);
         self.grace()?;
         let ledger = self.ledger();
         let failed = |source| DatapathError::Map { operation: "drain", map: "RECORDS", source };
@@ -214,10 +211,6 @@ impl Datapath {
     pub fn take_events(&mut self) -> Option<Events> {
         self.records.events.take().map(Events)
     }
-}
-
-fn nanoseconds(time: Time) -> u64 {
-    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
 /// The records of one epoch, as they lie in their tables.
