@@ -70,17 +70,31 @@ pub(crate) fn no_record(agent: &Agent, columns: &Value) {
 /// When that takes five seconds: then packets vanish.
 #[track_caller]
 pub(crate) fn settle(agent: &Agent) {
-    let mut last = (0, 0);
+    settle_at(agent, 0);
+}
+
+/// The same, and for these packets to be counted at all: a frame that was sent is on its way for
+/// as long as a busy machine likes.
+///
+/// # Panics
+/// When either takes five seconds.
+#[track_caller]
+pub(crate) fn settle_at(agent: &Agent, packets: u64) {
+    let mut last = (0, 0, 0);
     let settled = poll(|| {
-        last = (logged(&parse(&agent.access_log())), counted(&status(agent)));
+        let (log, status) = (parse(&agent.access_log()), status(agent));
+        last = (logged(&log), counted(&status), judged(&status));
         if last.0 != last.1 {
             // It may still hold some: this makes it write them.
             written(agent);
         }
-        (last.0 == last.1).then_some(())
+        (last.0 == last.1 && last.2 >= packets).then_some(())
     });
-    let (logged, counted) = last;
-    assert!(settled.is_some(), "the log has {logged} packets, the kernel counted {counted}");
+    let (logged, counted, judged) = last;
+    assert!(
+        settled.is_some(),
+        "of {packets} packets the kernel counted {judged}; {counted} for the log, which has {logged}"
+    );
 }
 
 /// Packets in these records.
@@ -90,10 +104,15 @@ pub(crate) fn logged(records: &[Value]) -> u64 {
 
 /// Packets that the kernel counted for the log and did not lose on the way.
 pub(crate) fn counted(status: &Value) -> u64 {
-    let categories = status["counters"]["logged"].as_object().expect("counters by category");
     let lost =
         number(&status["counters"]["lostRecords"]) + number(&status["accessLog"]["packetsLost"]);
-    categories.values().map(number).sum::<u64>() - lost
+    judged(status) - lost
+}
+
+/// Packets that belong in the log.
+fn judged(status: &Value) -> u64 {
+    let categories = status["counters"]["logged"].as_object().expect("counters by category");
+    categories.values().map(number).sum()
 }
 
 /// `nsp status --json`.
