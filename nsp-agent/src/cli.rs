@@ -14,6 +14,7 @@ mod explain;
 mod flows;
 mod init;
 mod logs;
+mod off;
 mod overlay;
 mod plan;
 mod run;
@@ -67,7 +68,11 @@ enum Verb {
     Allow(overlay::Allow),
     /// Block a prefix or a name for a time, live conversations included
     Block(overlay::Block),
-    /// Take the hooks away, whether an agent runs or not
+    /// Break-glass: nothing is judged until `nsp on`, over restarts and boots
+    Off(off::Off),
+    /// Judge again after `nsp off`
+    On(off::On),
+    /// Take the hooks and all that is pinned away, whether an agent runs or not
     Detach(detach::Detach),
 }
 
@@ -191,6 +196,8 @@ pub fn main() -> ExitCode {
         Verb::Flows(verb) => verb.run(),
         Verb::Allow(verb) => verb.run(),
         Verb::Block(verb) => verb.run(),
+        Verb::Off(verb) => verb.run(),
+        Verb::On(verb) => verb.run(),
         Verb::Detach(verb) => verb.run(),
     };
     match done {

@@ -115,6 +115,8 @@ pub enum Request {
     },
     /// What is allowed or blocked for a time.
     Overlay,
+    /// Look at the operator's switch: it was touched.
+    Switch,
     /// Write the access records gathered so far.
     Flush,
     /// Unhook everything and end.
@@ -350,6 +352,24 @@ async fn read(stream: &mut UnixStream) -> Result<Request, String> {
 /// [`ControlError`].
 pub fn call<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<T, ControlError> {
     Client::connect(path)?.ask(request)
+}
+
+/// The same, for who cannot wait: one that does not answer in time is [`ControlError::Broken`].
+///
+/// # Errors
+/// [`ControlError`].
+pub fn call_within<T: DeserializeOwned>(
+    path: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<T, ControlError> {
+    let mut client = Client::connect(path)?;
+    let stream = client.0.get_ref();
+    let timed = stream
+        .set_read_timeout(Some(patience))
+        .and_then(|()| stream.set_write_timeout(Some(patience)));
+    timed.map_err(ControlError::Broken)?;
+    client.ask(request)
 }
 
 /// A verb's end of a connection.

@@ -18,6 +18,7 @@ mod learn;
 mod lockout;
 mod log;
 mod notify;
+mod off;
 mod overlay;
 pub mod pace;
 mod plan;
@@ -47,7 +48,7 @@ use tokio::{
 use crate::{
     control::{self, Answer, Call, Response, exec::SessionCall},
     datapath::{Engine, Events, FlowRoom, attach::XdpMode},
-    host::{links, links::HostChange, platform::Platform},
+    host::{links, platform::Platform},
     names::{blind, schedule::Batch, wanted::Answered},
     policy::{self, Loaded, PolicyErrors},
     progress::Progress,
@@ -104,6 +105,10 @@ pub struct Options {
     pub engine: Engine,
     /// Start although the interface with the default route cannot be covered.
     pub allow_uncovered: bool,
+    /// Start although there is nothing to cover yet.
+    pub early: bool,
+    /// The kernel's command line.
+    pub command_line: PathBuf,
     /// Room for conversations.
     pub flows: FlowRoom,
 }
@@ -146,7 +151,7 @@ impl Options {
 enum Input {
     Call(Box<Call>),
     Session(SessionCall),
-    Host(HostChange),
+    Host,
     Names(Batch),
     Wanted(Answered),
     Cgroups,
@@ -190,12 +195,12 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
             Some(call) = calls.recv() => Input::Call(Box::new(call)),
             Some(call) = sessions.recv() => Input::Session(call),
             change = host.recv() => match change {
-                Some(change) => Input::Host(change),
+                Some(_) => Input::Host,
                 None => {
                     // The kernel's socket failed: listen anew, and read everything again.
                     tokio::time::sleep(CARE_INTERVAL).await;
                     host = links::watch().map_err(DaemonError::Host)?;
-                    Input::Host(HostChange::Links)
+                    Input::Host
                 }
             },
             Some(batch) = batches.recv() => Input::Names(batch),
@@ -224,7 +229,11 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
                 let _sent = sender.send(response);
             }
             Input::Session(call) => agent.session(call),
-            Input::Host(change) => agent.host_changed(change).await,
+            Input::Host => {
+                // Everything is read again, whatever it was: one reading does for all that has come.
+                while host.try_recv().is_ok() {}
+                agent.host_changed().await;
+            }
             Input::Names(batch) => agent.learn(&batch),
             Input::Wanted(answered) => agent.learn_wanted(&answered),
             Input::Cgroups => agent.cgroups_changed(&cgroups).await,

@@ -48,7 +48,7 @@ pub use addresses::Engine;
 pub use adopt::Owner;
 pub use calls::Calls;
 pub use control::now_ns;
-pub use detach::{DetachError, detach};
+pub use detach::{DetachError, detach, unhook};
 pub use flows::{FlowCursor, FlowEntry, FlowTable};
 pub use ledger::Ledger;
 use mapped::Mapped;

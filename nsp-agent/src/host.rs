@@ -9,6 +9,7 @@
 //! functions here open theirs on the calling thread, so an agent that enters a namespace does so
 //! on the thread of its runtime, before it calls any of them.
 
+pub mod boot;
 pub mod cgroups;
 pub mod conntrack;
 pub mod filters;

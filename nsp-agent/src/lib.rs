@@ -11,3 +11,4 @@ pub mod names;
 pub mod policy;
 pub mod progress;
 pub mod sources;
+pub mod switch;

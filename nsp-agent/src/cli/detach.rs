@@ -69,13 +69,13 @@ impl Detach {
 }
 
 /// Whether there is nobody, and not only nobody who would answer us.
-fn is_gone(error: &ControlError) -> bool {
+pub(super) fn is_gone(error: &ControlError) -> bool {
     matches!(error, ControlError::NoAgent { source, .. }
         if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))
 }
 
 /// The names of all interfaces.
-fn interfaces() -> Result<Vec<String>, String> {
+pub(super) fn interfaces() -> Result<Vec<String>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let links = runtime.map_err(|error| error.to_string())?.block_on(links::read());
     let links = links.map_err(|error| with_sources(&error))?;

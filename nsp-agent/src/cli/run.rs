@@ -9,7 +9,7 @@ use super::{Failure, PIN_DIR};
 use crate::{
     daemon::{self, DaemonError, Options},
     datapath::{DatapathError, Engine, FlowRoom, PinError, attach::XdpMode},
-    host::{platform::DMI_DIR, privilege::Privileges},
+    host::{boot::COMMAND_LINE, platform::DMI_DIR, privilege::Privileges},
     progress::Progress,
 };
 
@@ -76,6 +76,12 @@ pub(crate) struct Run {
     /// Start although the interface with the default route cannot be covered
     #[arg(long)]
     allow_uncovered: bool,
+    /// Start although there is nothing to cover yet, as before the network is up. What comes is covered
+    #[arg(long)]
+    early: bool,
+    /// The kernel's command line; with the word nsp.off on it nothing is hooked before `nsp on`
+    #[arg(long, value_name = "FILE", env = "NSP_COMMAND_LINE", default_value = COMMAND_LINE, hide = true)]
+    command_line: PathBuf,
     /// End with this process, and take the directory of the control socket along: `nsp exec` starts its own
     /// agent so
     #[arg(long, value_name = "PID", hide = true)]
@@ -178,6 +184,8 @@ impl Run {
             dmi: self.dmi,
             engine: self.engine.into(),
             allow_uncovered: self.allow_uncovered,
+            early: self.early,
+            command_line: self.command_line,
             flows,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -41,6 +41,17 @@ fn each(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn print(status: &Value) {
+    if let Some(off) = status["off"].as_object() {
+        match (off["leftSeconds"].as_u64(), off["byCommandLine"] == true) {
+            (_, true) => {
+                println!("OFF by the kernel's command line (nsp.off): nothing is judged; nsp on")
+            }
+            (Some(seconds), _) => {
+                println!("OFF: nothing is judged for {seconds} s, or until nsp on")
+            }
+            (None, _) => println!("OFF: nothing is judged until nsp on"),
+        }
+    }
     println!(
         "perimeter {} ({}), generation {}",
         text(&status["perimeter"]),
@@ -103,6 +114,7 @@ fn print(status: &Value) {
         match (interface["ingress"].as_str(), interface["error"].as_str()) {
             (_, Some(error)) => println!("  {name}: NOT COVERED: {error}"),
             (Some(hook), None) => println!("  {name}: ingress {hook}, egress tc ({why})"),
+            (None, None) if interface["judged"] == true => println!("  {name}: not hooked ({why})"),
             (None, None) => println!("  {name}: not judged ({why})"),
         }
     }

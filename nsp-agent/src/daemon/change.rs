@@ -169,6 +169,7 @@ impl Agent {
                 self.drain();
                 Ok(serde_json::Value::Null)
             }
+            Request::Switch => self.switched().await,
             Request::Detach => Ok(serde_json::Value::Null),
             Request::Exec { .. } => Err("a session goes another way".to_owned()),
         };

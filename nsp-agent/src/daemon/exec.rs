@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use super::{
     errors::with_sources,
+    off::OFF,
     session::{self, Session},
     state::{Agent, now_ns},
     tally::Tally,
@@ -85,6 +86,9 @@ impl Agent {
         allow: &[String],
         learn: bool,
     ) -> Result<Begun, String> {
+        if self.is_off() {
+            return Err(OFF.to_owned());
+        }
         let rules = session::rules(allow)
             .map_err(|refusal| format!("{}: {}", refusal.what, refusal.why))?;
         let said = |error: &dyn std::error::Error| with_sources(error);

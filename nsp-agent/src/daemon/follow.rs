@@ -13,14 +13,14 @@ use super::{
     bind,
     bind::Bindings,
     errors::{DaemonError, with_sources},
+    notify::notify,
     state::{Agent, private_prefixes},
 };
 use crate::{
     datapath::attach::Device,
     host::{
         cgroups::{self, Tree},
-        filters,
-        links::{self, HostChange},
+        filters, links,
         resolvers::{self, ResolverFiles},
         routes, sockets,
     },
@@ -33,7 +33,7 @@ const EPHEMERAL_PORTS: RangeInclusive<u16> = 32768..=60999;
 
 impl Agent {
     /// Routes, devices or addresses changed.
-    pub(super) async fn host_changed(&mut self, _change: HostChange) {
+    pub(super) async fn host_changed(&mut self) {
         match (links::read().await, routes::read().await) {
             (Ok(links), Ok(routes)) => {
                 self.links = links;
@@ -195,7 +195,11 @@ impl Agent {
         }
     }
 
+    /// The devices to hook.
     pub(super) fn wanted(&self) -> Vec<Device> {
+        if self.is_off() {
+            return Vec::new();
+        }
         let judged = self.choices.judged();
         let links = judged.filter_map(|choice| {
             let link = self.links.iter().find(|link| link.index == choice.index)?;
@@ -224,10 +228,16 @@ impl Agent {
                 continue;
             }
             let added = self.attachments.add(&mut self.datapath, device, self.options.xdp_mode);
-            if let Err(error) = added {
-                let why = with_sources(&error);
-                tracing::error!(interface = device.name, %why, "not covered");
-                self.uncovered.insert(device.name.clone(), why);
+            match added {
+                Ok(hook) => {
+                    let (interface, ingress) = (&device.name, hook.name());
+                    tracing::info!(interface, ingress, egress = "tc", "covered");
+                }
+                Err(error) => {
+                    let why = with_sources(&error);
+                    tracing::error!(interface = device.name, %why, "not covered");
+                    self.uncovered.insert(device.name.clone(), why);
+                }
             }
         }
     }
@@ -335,6 +345,9 @@ impl Agent {
     /// What is to be looked after every second.
     pub(super) async fn care(&mut self) {
         self.cares += 1;
+        // Nobody but a service manager that hears nothing of it would mind.
+        let _told = notify("WATCHDOG=1");
+        self.obey_switch().await;
         self.see_filters().await;
         self.repair_hooks();
         self.watch_policy();

@@ -81,10 +81,7 @@ impl Agent {
 
     /// Unhooks everything, pinned or not.
     fn detach(&mut self) {
-        self.attachments.retain(|_| false);
-        if let Ok(calls) = std::mem::replace(&mut self.calls, Err("detached".to_owned())) {
-            calls.remove();
-        }
+        self.unhook("detached");
         if let Err(error) = self.datapath.remove_pins() {
             self.complain("pins are not taken away", &error);
         }

@@ -18,7 +18,6 @@ use nsp_common::{
 };
 
 use super::{
-    bind::Bindings,
     dns::unit_of,
     errors::DaemonError,
     overlay,
@@ -158,25 +157,36 @@ impl Agent {
         self.write_overlay();
         self.set_endpoints();
         self.restore_learned();
-        let lenient = in_transition(&self.loaded.policy);
-        let enforces = lenient != self.loaded.policy;
+        let enforces = in_transition(&self.loaded.policy) != self.loaded.policy;
         self.seed(enforces).await?;
         if !enforces {
             self.publish()?;
             return self.seed(enforces).await;
         }
-        let temporary = overlay::names_of(&self.state.overlay);
-        let compiled = compile::compile_with(&lenient, &mut self.state.identities, &temporary)?;
-        let Bindings { selectors, listeners, .. } = &self.bindings;
-        self.datapath.publish(&compiled, selectors, listeners)?;
+        self.publish_lenient()?;
         self.seed(enforces).await?;
         self.publish()?;
         Ok(())
     }
 
+    /// Puts the same policy in force, dropping nothing; whether that is another one.
+    pub(super) fn publish_lenient(&mut self) -> Result<bool, DaemonError> {
+        let policy = self.with_sessions(&self.loaded.policy)?.into_owned();
+        let lenient = in_transition(&policy);
+        if lenient == policy {
+            return Ok(false);
+        }
+        let temporary = overlay::names_of(&self.state.overlay);
+        let compiled = compile::compile_with(&lenient, &mut self.state.identities, &temporary)?;
+        self.bindings = self.bind();
+        let (selectors, listeners) = (&self.bindings.selectors, &self.bindings.listeners);
+        self.datapath.publish(&compiled, selectors, listeners)?;
+        Ok(true)
+    }
+
     /// Takes over the conversations that are live. Where they cannot be read a policy that enforces
     /// would cut them: that is an error.
-    async fn seed(&mut self, enforces: bool) -> Result<(), DaemonError> {
+    pub(super) async fn seed(&mut self, enforces: bool) -> Result<(), DaemonError> {
         let lives = match self.lives().await {
             Ok(lives) => lives,
             Err(error) if enforces => return Err(DaemonError::Host(error)),

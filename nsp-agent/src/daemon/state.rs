@@ -19,7 +19,7 @@ use super::{
     first::{First, first},
     learn::{NamesHandle, start_names},
     notify::notify,
-    overlay,
+    off, overlay,
     store::{self, State},
 };
 use crate::{
@@ -51,6 +51,7 @@ use crate::{
         model::{Guid, Policy},
     },
     progress::Progress,
+    switch::Position,
 };
 
 pub(super) use crate::datapath::now_ns;
@@ -95,6 +96,8 @@ pub(super) struct Agent {
     pub(super) cares: u64,
     /// When all hooks were where they belong.
     pub(super) hooks_seen: Instant,
+    /// The operator's switch, when it was looked at last.
+    pub(super) switch: Position,
     /// What runs by `nsp exec`.
     pub(super) sessions: Sessions,
     /// How many there ever were: their cgroups are named by it.
@@ -122,6 +125,10 @@ impl Agent {
             .map(|text| Pattern::new(text))
             .collect::<Result<Vec<_>, _>>()?;
         let mut state = store::load(&options.state_dir)?;
+        // What cannot be read was not written by `nsp off`.
+        let switch = off::position(&options.state_dir, &options.command_line)
+            .inspect_err(|error| tracing::error!(%error, "the switch cannot be read: on"))
+            .unwrap_or(Position::On);
         let First { loaded, complaint } = first(&options, &mut state, progress)?;
         progress.begin("compiling");
         overlay::forget_over(&mut state.overlay);
@@ -186,6 +193,7 @@ impl Agent {
             host_name,
             cares: 0,
             hooks_seen: Instant::now(),
+            switch,
             sessions: Sessions::new(),
             sessions_begun: 0,
             last_error: complaint,
@@ -208,10 +216,13 @@ impl Agent {
         }
         agent.follow_host()?;
         let wanted: Vec<Device> = agent.wanted();
-        if wanted.is_empty() {
+        if wanted.is_empty() && !agent.is_off() && !agent.options.early {
             return Err(DaemonError::NoInterface(agent.why_nothing()));
         }
-        if agent.datapath.origin() == Some(Origin::Beside) {
+        if agent.is_off() {
+            agent.unhook(off::OFF);
+            agent.begin().await?;
+        } else if agent.datapath.origin() == Some(Origin::Beside) {
             progress.begin("putting the policy in force");
             agent.begin().await?;
             agent.hook(&wanted)?;
@@ -279,16 +290,12 @@ impl Agent {
 
     /// Says that both directions are attached and tested.
     pub(super) fn say_ready(&self) {
-        for (device, hook) in self.attachments.iter() {
-            tracing::info!(
-                interface = device.name,
-                ingress = hook.name(),
-                egress = "tc",
-                "covered"
-            );
-        }
-        if let Err(error) = notify("READY=1") {
+        let status = if self.is_off() { off::OFF } else { "judging" };
+        if let Err(error) = notify(&format!("READY=1\nSTATUS={status}")) {
             tracing::warn!(%error, "systemd is not told");
+        }
+        if self.is_off() {
+            eprintln!("nsp: {}", off::OFF);
         }
         eprintln!("nsp: ready");
     }

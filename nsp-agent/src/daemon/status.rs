@@ -46,6 +46,7 @@ impl Agent {
         let log = self.writer.state();
         let (flows, flow_tables) = self.count_flows();
         json!({
+            "off": self.off_json(),
             "perimeter": policy.perimeter.name.to_string(),
             "guid": self.catalogue.guid,
             "platform": policy.perimeter.platform.as_str(),

@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::overlay::Stored;
-use crate::{compile::identities::Identities, datapath::Owner};
+use crate::{compile::identities::Identities, datapath::Owner, host::boot};
 
 const FILE: &str = "state.json";
 /// Raised when the meaning of a field changes.
@@ -115,7 +115,7 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
             if state.name == 0 {
                 state.name = random();
             }
-            let boot = boot();
+            let boot = boot::id();
             if state.boot != boot {
                 state.identities.forget_cuts();
                 state.cut.clear();
@@ -138,7 +138,7 @@ pub(super) fn load(directory: &Path) -> Result<State, StoreError> {
 }
 
 fn fresh() -> State {
-    State { version: VERSION, boot: boot(), name: random(), ..State::default() }
+    State { version: VERSION, boot: boot::id(), name: random(), ..State::default() }
 }
 
 fn random() -> u64 {
@@ -146,12 +146,6 @@ fn random() -> u64 {
     // Without randomness two states have the same name, if they begin in the same way. The kernel has some.
     let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     u64::from_ne_bytes(bytes).max(1)
-}
-
-/// The kernel's name for this boot; nothing where it does not say.
-fn boot() -> String {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    text.map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
 /// Saves the state.

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use super::{
     filter_hook,
-    pins::{PinDir, PinError},
+    pins::{self, PinDir, PinError},
 };
 
 pub use super::pins::PinError as DetachError;
@@ -34,6 +34,30 @@ pub fn detach(directory: Option<&Path>, interfaces: &[String]) -> Result<usize, 
         hooks += filter_hook::sweep(interface);
     }
     Ok(hooks)
+}
+
+/// Takes away the links in a pin directory, whoever has it, and filters; the maps stay. Answers how many hooks
+/// that were. An agent that lives and hangs holds its links as well: they are detached under it.
+///
+/// # Errors
+/// When a link stays; the others are gone.
+pub fn unhook(directory: Option<&Path>, interfaces: &[String]) -> Result<usize, PinError> {
+    let mut hooks = 0;
+    let mut result = Ok(());
+    if let Some(directory) = directory
+        && exists(directory)?
+    {
+        for file in pins::link_files(directory)? {
+            match pins::force_off(&file) {
+                Ok(()) => hooks += 1,
+                Err(error) => result = Err(error),
+            }
+        }
+    }
+    for interface in interfaces {
+        hooks += filter_hook::sweep(interface);
+    }
+    result.map(|()| hooks)
 }
 
 /// Whether there is one; that one may not look is not that there is none.

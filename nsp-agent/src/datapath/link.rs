@@ -20,6 +20,7 @@ const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
+const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// `enum bpf_link_type` of what is made here.
 pub(super) mod kind {
@@ -182,7 +183,13 @@ impl Link {
         self.pin.as_deref()
     }
 
-    /// Detaches it, pinned or not.
+    /// Detaches it, whoever holds it as well (kernel 5.9).
+    pub(super) fn detach(&self) -> io::Result<()> {
+        let mut words = [self.fd.as_raw_fd().cast_unsigned()];
+        call(BPF_LINK_DETACH, &mut words).map(drop)
+    }
+
+    /// Lets it go, and takes its file away: it detaches unless somebody else holds it.
     pub(super) fn remove(self) -> io::Result<()> {
         match &self.pin {
             Some(path) => match fs::remove_file(path) {

@@ -275,6 +275,15 @@ impl Datapath {
         self.outliving.as_ref().map(|it| Ledger::of(it.layout.clone()))
     }
 
+    /// Takes away the hooks that agents before left. Those that are held are the caller's to let go.
+    ///
+    /// # Errors
+    /// When a file stays.
+    pub fn remove_links(&mut self) -> Result<(), DatapathError> {
+        let Some(outliving) = &mut self.outliving else { return Ok(()) };
+        outliving.pins.remove_links().map_err(DatapathError::Pins)
+    }
+
     /// Takes away what would outlive the agent. Hooks that are held are the caller's to let go.
     ///
     /// # Errors

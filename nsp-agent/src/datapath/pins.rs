@@ -223,6 +223,18 @@ pub(super) fn let_go(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The files of the links in a directory that somebody else may have.
+pub(super) fn link_files(directory: &Path) -> Result<Vec<PathBuf>, PinError> {
+    files(&directory.join(LINKS))
+}
+
+/// Detaches a pinned link, whoever holds it, and takes its file away.
+pub(super) fn force_off(path: &Path) -> Result<(), PinError> {
+    let detached = Link::open(path).and_then(|link| link.detach());
+    detached.map_err(failed("detach", path))?;
+    remove_file(path)
+}
+
 fn remove_file(path: &Path) -> Result<(), PinError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {

@@ -49,6 +49,7 @@ mod seen;
 mod service;
 mod spoofed;
 mod strict_dns;
+mod switch;
 mod takeover;
 mod tun;
 mod watch;

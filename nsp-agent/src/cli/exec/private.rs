@@ -75,6 +75,8 @@ impl PrivateAgent {
         command.args(["--xdp-mode", "off", "--interface", "*"]);
         // It guards one command, and nothing of it may outlive that.
         command.args(["--pin-dir", "none"]);
+        // Whoever boots without the host's perimeter has not asked for a command without its own.
+        command.args(["--command-line", "/dev/null"]);
         // Not in the terminal's foreground: it ends when it is told, and not by Ctrl-C.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         let process = command.spawn().map_err(failed("start an agent"))?;

@@ -14,6 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use crate::host::boot;
 
 const FILE: &str = "learned.json";
 /// Raised when the meaning of a field changes.
@@ -71,7 +72,7 @@ pub(in crate::daemon) enum Found {
 impl Remembered {
     /// Of this boot. Of too many addresses those that last longest.
     pub(in crate::daemon) fn new(addresses: Vec<Entry>) -> Self {
-        Self { version: VERSION, boot: super::boot(), addresses: bounded(addresses) }
+        Self { version: VERSION, boot: boot::id(), addresses: bounded(addresses) }
     }
 
     /// Whether nothing was learned.
@@ -143,7 +144,7 @@ pub(in crate::daemon) fn load(directory: &Path) -> Result<Found, StoreError> {
     let parsed = serde_json::from_slice::<Remembered>(&bytes);
     match parsed {
         Ok(it) if it.version == VERSION && bytes.len() as u64 <= BYTES_MAX => {
-            let is_of_this_boot = it.boot == super::boot() && !it.boot.is_empty();
+            let is_of_this_boot = it.boot == boot::id() && !it.boot.is_empty();
             Ok(if is_of_this_boot { Found::Remembered(it) } else { Found::Nothing })
         }
         _ => {

@@ -3,6 +3,9 @@
 //! Every packet is judged at one device. Where devices are stacked that is the one that carries
 //! the host's own addresses or routes; a VLAN or macvlan child of a judged device, or a port of a
 //! judged bridge or bond, is left out, unless it is named.
+//!
+//! A device that has no address yet is judged too, until it is seen to be private: hooks that are there before
+//! its first address are there before its first packet.
 
 use std::net::IpAddr;
 
@@ -62,7 +65,7 @@ pub fn choose(
     private: &[IpNet],
 ) -> Choices {
     let claims: Vec<Claim> =
-        links.iter().map(|link| claim(link, routes, patterns, private)).collect();
+        links.iter().map(|link| claim(link, links, routes, patterns, private)).collect();
     let view = View { links, claims: &claims };
     let devices = links.iter().zip(&claims).map(|(link, claim)| {
         let above = view.judged_at(link, NESTING_MAX).map(|above| above.name.as_str());
@@ -91,7 +94,13 @@ pub fn choose(
     }
 }
 
-fn claim(link: &Link, routes: &[RouteEntry], patterns: &[Pattern], private: &[IpNet]) -> Claim {
+fn claim(
+    link: &Link,
+    links: &[Link],
+    routes: &[RouteEntry],
+    patterns: &[Pattern],
+    private: &[IpNet],
+) -> Claim {
     if link.loopback {
         return Claim::No("loopback is never judged".into());
     }
@@ -115,10 +124,34 @@ fn claim(link: &Link, routes: &[RouteEntry], patterns: &[Pattern], private: &[Ip
     if let Some(own) = link.addresses.iter().find(|own| public(&IpNet::from(own.addr()))) {
         return Claim::Yes(format!("it has the public address {}", own.addr()));
     }
-    if let Some(route) = over_it.find(|route| public(&route.prefix)) {
+    if let Some(route) = over_it.clone().find(|route| public(&route.prefix)) {
         return Claim::Yes(format!("it has a route to the public prefix {}", route.prefix));
     }
+    let is_new = link.addresses.iter().all(|own| is_of_link(own))
+        && over_it.all(|route| is_of_link(&route.prefix));
+    if is_new && may_be_addressed(link, links) {
+        return Claim::Yes("it has no address yet".into());
+    }
     Claim::No("it has no default route and no public address or route".into())
+}
+
+/// Whether it is one that a host is reached by, and nothing is stacked on it that has the addresses.
+fn may_be_addressed(link: &Link, links: &[Link]) -> bool {
+    let is_alone = || {
+        link.master.is_none()
+            && !links.iter().any(|it| it.lower == Some(link.index) || it.master == Some(link.index))
+    };
+    matches!(link.kind, LinkKind::Device | LinkKind::Veth | LinkKind::Vlan | LinkKind::Bond)
+        && link.ethernet
+        && is_alone()
+}
+
+/// Whether the kernel gives it to every device by itself (RFC 4291, 2.5.6 and 2.7).
+fn is_of_link(net: &IpNet) -> bool {
+    match net.addr() {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_multicast(),
+    }
 }
 
 /// Devices with their claims.

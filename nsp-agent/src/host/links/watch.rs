@@ -1,4 +1,5 @@
-//! Notices of the kernel that devices, addresses or routes changed, gathered for a moment.
+//! Notices of the kernel that devices, addresses or routes changed: the first at once, for an interface that
+//! comes is open until it is covered; what follows gathered for a moment.
 
 use std::time::Duration;
 
@@ -8,11 +9,11 @@ use tokio::{sync::mpsc, time::timeout_at};
 
 use crate::host::netlink::{NetlinkError, Notice, notices};
 
-/// How long changes are gathered after the first. Counted from the first, so that a device that
-/// flaps without end delays nothing.
+/// How long changes are gathered after the first, so that a device that flaps without end is not all that is
+/// done.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// More than one of each kind is never on its way.
+/// Two rounds of each kind.
 const CHANGES_MAX: usize = 8;
 
 const GROUPS: [MulticastGroup; 5] = [
@@ -62,16 +63,28 @@ async fn gather(
     while let Some(first) = notices.next().await {
         let mut seen = Seen::default();
         seen.add(first);
+        if !tell(seen, sender).await {
+            return;
+        }
+        let mut seen = Seen::default();
         let end = tokio::time::Instant::now() + GATHER;
         while let Ok(Some(notice)) = timeout_at(end, notices.next()).await {
             seen.add(notice);
         }
-        for change in seen.changes() {
-            if sender.send(change).await.is_err() {
-                return;
-            }
+        if !tell(seen, sender).await {
+            return;
         }
     }
+}
+
+/// Whether anybody still listens.
+async fn tell(seen: Seen, sender: &mpsc::Sender<HostChange>) -> bool {
+    for change in seen.changes() {
+        if sender.send(change).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// What was seen since the last delivery.
@@ -116,8 +129,8 @@ mod tests {
     #[rstest]
     #[case::route(&[Notice::Kind(24)], &[HostChange::Routes])]
     #[case::link_takes_routes_along(&[Notice::Kind(17)], &[HostChange::Links, HostChange::Routes])]
-    #[case::once_each(&[Notice::Kind(20), Notice::Kind(21), Notice::Kind(25)],
-        &[HostChange::Addresses, HostChange::Routes])]
+    #[case::once_each(&[Notice::Kind(16), Notice::Kind(20), Notice::Kind(21), Notice::Kind(25)],
+        &[HostChange::Links, HostChange::Routes, HostChange::Addresses, HostChange::Routes])]
     #[case::lost_is_everything(&[Notice::Lost],
         &[HostChange::Links, HostChange::Addresses, HostChange::Routes])]
     #[case::other_messages(&[Notice::Kind(28)], &[])]

@@ -103,6 +103,41 @@ fn leaves_out_what_is_private(#[case] addresses: &[&str], #[case] route: Option<
     assert_eq!(host.reason(&[], "docker0"), reason);
 }
 
+#[rstest]
+#[case::card(LinkKind::Device)]
+#[case::cable(LinkKind::Veth)]
+fn what_has_no_address_yet_is_judged_until_it_is_private(#[case] kind: LinkKind) {
+    let addressed = |addresses: &[&str]| {
+        with_lo().link("eth0", kind.clone(), addresses).route("fe80::/64", "eth0")
+    };
+    for new in [&[] as &[&str], &["fe80::2/64"]] {
+        assert_eq!(addressed(new).judged(&[]), ["eth0"]);
+        assert_eq!(addressed(new).reason(&[], "eth0"), "it has no address yet");
+    }
+    for private in ["10.0.0.2/24", "169.254.0.2/16", "fd00::2/64"] {
+        let host = addressed(&["fe80::2/64", private]);
+        // RFC 3927 is no private range of a policy, and no device's of itself.
+        let expected: &[&str] = if private.starts_with("169") { &["eth0"] } else { &[] };
+        assert_eq!(host.judged(&[]), expected, "{private}");
+    }
+    let routed = addressed(&[]).route("10.1.0.7/32", "eth0");
+    assert_eq!(routed.judged(&[]), [] as [&str; 0]);
+}
+
+#[test]
+fn port_or_parent_without_an_address_is_not_waited_for() {
+    let port = with_lo()
+        .link("eth0", LinkKind::Device, &[])
+        .link("br0", LinkKind::Bridge, &["10.0.0.2/24"])
+        .in_master("eth0", "br0");
+    assert_eq!(port.judged(&[]), [] as [&str; 0]);
+    let parent = with_lo()
+        .link("eth0", LinkKind::Device, &[])
+        .link("eth0.9", LinkKind::Vlan, &["10.0.0.2/24"])
+        .on("eth0");
+    assert_eq!(parent.judged(&[]), [] as [&str; 0]);
+}
+
 #[test]
 fn loopback_is_never_judged_even_by_name() {
     let host = with_lo();
