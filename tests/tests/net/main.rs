@@ -52,4 +52,5 @@ mod strict_dns;
 mod switch;
 mod takeover;
 mod tun;
+mod two_hundred;
 mod watch;
