@@ -42,15 +42,12 @@ fn each(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn print(status: &Value) {
     if let Some(off) = status["off"].as_object() {
-        match (off["leftSeconds"].as_u64(), off["byCommandLine"] == true) {
-            (_, true) => {
-                println!("OFF by the kernel's command line (nsp.off): nothing is judged; nsp on")
-            }
-            (Some(seconds), _) => {
-                println!("OFF: nothing is judged for {seconds} s, or until nsp on")
-            }
-            (None, _) => println!("OFF: nothing is judged until nsp on"),
-        }
+        let until = match (off["leftSeconds"].as_u64(), off["byCommandLine"] == true) {
+            (_, true) => "by the kernel's command line (nsp.off), until nsp on".to_owned(),
+            (Some(seconds), _) => format!("for {seconds} s, or until nsp on"),
+            (None, _) => "until nsp on".to_owned(),
+        };
+        println!("OFF: nothing is judged {until}");
     }
     println!(
         "perimeter {} ({}), generation {}",

@@ -127,8 +127,8 @@ fn claim(
     if let Some(route) = over_it.clone().find(|route| public(&route.prefix)) {
         return Claim::Yes(format!("it has a route to the public prefix {}", route.prefix));
     }
-    let is_new = link.addresses.iter().all(|own| is_of_link(own))
-        && over_it.all(|route| is_of_link(&route.prefix));
+    let is_new =
+        link.addresses.iter().all(is_of_link) && over_it.all(|route| is_of_link(&route.prefix));
     if is_new && may_be_addressed(link, links) {
         return Claim::Yes("it has no address yet".into());
     }
