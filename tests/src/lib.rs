@@ -23,5 +23,6 @@ pub mod prog;
 mod raw;
 pub mod small_disk;
 pub mod sockets;
+pub mod strace;
 pub mod survival;
 pub mod terminal;

@@ -153,9 +153,11 @@ pub(super) fn save(directory: &Path, state: &State) -> Result<(), StoreError> {
     let path = directory.join(FILE);
     let fresh = path.with_extension("new");
     let written = (|| {
+        // In one piece: the writer of JSON makes a call of each word.
+        let mut text = serde_json::to_vec(state)?;
+        text.push(b'\n');
         let mut file = File::create(&fresh)?;
-        serde_json::to_writer(&mut file, state)?;
-        file.write_all(b"\n")?;
+        file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&fresh, &path)
     })();

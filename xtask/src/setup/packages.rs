@@ -23,7 +23,7 @@ pub(crate) struct Tool {
 }
 
 /// What must be there besides the BPF toolchain, and the C linker that built this program.
-pub(crate) const TOOLS: [Tool; 8] = [
+pub(crate) const TOOLS: [Tool; 9] = [
     Tool {
         look: Look::File("/etc/ssl/certs/ca-certificates.crt"),
         package: "ca-certificates",
@@ -64,6 +64,12 @@ pub(crate) const TOOLS: [Tool; 8] = [
         look: Look::Command("pip3"),
         package: "python3-pip",
         why: "one of those jobs downloads a wheel",
+        optional: false,
+    },
+    Tool {
+        look: Look::Command("strace"),
+        package: "strace",
+        why: "tests kill the agent at each of its system calls, and have them fail",
         optional: false,
     },
     Tool {

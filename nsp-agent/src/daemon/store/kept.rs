@@ -57,7 +57,7 @@ pub(in super::super) fn save(state_dir: &Path, policy: &Path, loaded: &Loaded) -
         files: loaded.files.clone(),
     };
     let mut file = create(&directory.join(MANIFEST))?;
-    serde_json::to_writer(&mut file, &manifest)?;
+    file.write_all(&serde_json::to_vec(&manifest)?)?;
     file.sync_all()?;
     File::open(&directory)?.sync_all()?;
     File::open(state_dir)?.sync_all()
