@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod anything;
+pub mod booted;
 pub mod corpus;
 pub mod data;
 pub mod deadline;

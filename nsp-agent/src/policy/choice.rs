@@ -1,6 +1,6 @@
 //! The keys whose value is one of a few words.
 
-use super::diagnose::{Refusal, suggest};
+use super::diagnose::{Refusal, quoted, suggest};
 use crate::host::platform::Platform;
 
 /// A key whose value is one of a few words.
@@ -15,7 +15,7 @@ pub(crate) trait Choice: Copy + Sized + 'static {
         }
         let words: Vec<&str> = Self::WORDS.iter().map(|(word, _)| *word).collect();
         Err(Refusal {
-            what: format!("`{text}` is not a known value"),
+            what: format!("{} is not a known value", quoted(text)),
             why: format!("it must be one of {}", words.join(", ")),
             cure: suggest(text, words).map(|word| format!("\"{word}\"")),
         })

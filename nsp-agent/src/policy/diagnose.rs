@@ -228,6 +228,9 @@ impl Report {
 
     fn place(&self, severity: Severity, span: Span, refusal: Refusal) -> Diagnostic {
         let Refusal { what, why, cure } = refusal;
+        // Most who write one quote what was typed by themselves; a terminal obeys the one that forgot to.
+        let [what, why] = [what, why].map(plain);
+        let cure = cure.map(plain);
         let (position, snippet) = self.texts.locate(span);
         Diagnostic { severity, position, what, why, cure, snippet }
     }
@@ -289,6 +292,19 @@ pub(crate) fn printable(text: &str) -> String {
         } else {
             shown.push(c);
         }
+    }
+    shown
+}
+
+/// A message in which no typed text steers the terminal. Its own lines stay.
+fn plain(text: String) -> String {
+    let is_unsafe = |c: char| c.is_control() && c != '\n';
+    if !text.contains(is_unsafe) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     shown
 }

@@ -11,6 +11,7 @@ mod agree;
 mod answering;
 mod apply;
 mod bad_policy;
+mod booted;
 mod calls;
 mod capabilities;
 mod cgroup;

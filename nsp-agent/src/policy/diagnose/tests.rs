@@ -22,6 +22,16 @@ fn an_error_shows_the_place_the_line_and_the_cure() {
 }
 
 #[test]
+fn typed_text_does_not_steer_the_terminal() {
+    let (mut report, file) = report_on("a\n");
+    let typed = "\u{1b}]0;title\u{7}";
+    report.error(file.span(0..1), Refusal::new(typed, typed).cure(typed));
+    let said = report.finish().unwrap_err().to_string();
+    assert!(said.chars().all(|c| c == '\n' || !c.is_control()), "{said:?}");
+    assert_eq!(said.matches(r"\u{1b}]0;title\u{7}").count(), 3, "{said}");
+}
+
+#[test]
 fn errors_come_in_file_order_and_once() {
     let (mut report, file) = report_on("a\nb\n");
     for start in [2, 0, 2] {
