@@ -23,7 +23,7 @@ pub(crate) struct Tool {
 }
 
 /// What must be there besides the BPF toolchain, and the C linker that built this program.
-pub(crate) const TOOLS: [Tool; 9] = [
+pub(crate) const TOOLS: [Tool; 10] = [
     Tool {
         look: Look::File("/etc/ssl/certs/ca-certificates.crt"),
         package: "ca-certificates",
@@ -70,6 +70,12 @@ pub(crate) const TOOLS: [Tool; 9] = [
         look: Look::Command("strace"),
         package: "strace",
         why: "tests kill the agent at each of its system calls, and have them fail",
+        optional: false,
+    },
+    Tool {
+        look: Look::Command("faketime"),
+        package: "faketime",
+        why: "a test steps the wall clock that the agent sees, and nobody else's",
         optional: false,
     },
     Tool {
