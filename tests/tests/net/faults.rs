@@ -150,7 +150,7 @@ fn memory_that_runs_out_in_an_apply_leaves_one_policy_or_the_other() {
     assert_ne!(long, POLICIES[1]);
     let log = stage.agent.home().path().join("strace");
     let (mut ended, mut went_on) = (0, 0);
-    for place in [1, 3, 9, 27] {
+    for place in [1, 2] {
         stage.agent.write_policy(&long);
         let inject = format!("error=ENOMEM:when={place}+");
         let strace = Strace::attach(stage.agent.process().pid(), MEMORY, Some(&inject), &log);
@@ -171,12 +171,15 @@ fn memory_that_runs_out_in_an_apply_leaves_one_policy_or_the_other() {
             went_on += 1;
             assert_eq!(said_by(&seen::status(&stage.agent)), which, "{place}");
         }
-        println!("{} calls for memory: in force {which}, dead {is_dead}", calls.len());
+        println!("from the {place}. of {}: in force {which}, dead {is_dead}", calls.len());
         for (which, policy) in [(1, long.as_str()), (0, POLICIES[0])] {
             stage.agent.write_policy(policy);
             stage.agent.nsp_ok(&["apply"]);
             assert_eq!(stage.scene.in_force(), InForce::Wholly(which), "the next apply");
         }
+        // It has the memory now; another one has not.
+        stage.agent.stop();
+        stage.agent.start();
     }
     println!("memory ran out: {ended} times it ended, {went_on} times it went on");
     assert!(ended > 0, "it never ran out");
