@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use aya::programs::links::{FdLink, PinnedLink};
+use rustix::mount::{MountFlags, mount_remount};
 
 use crate::raw;
 
@@ -40,4 +41,14 @@ pub fn ids(path: &Path) -> LinkIds {
 /// When there is none at the path.
 pub fn detach(path: &Path) {
     raw::detach_link(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// Mounts the bpffs at a path anew, for reading only or not.
+///
+/// # Panics
+/// When the kernel refuses.
+pub fn remount(bpffs: &Path, is_read_only: bool) {
+    let flags = if is_read_only { MountFlags::RDONLY } else { MountFlags::empty() };
+    mount_remount(bpffs, flags, "")
+        .unwrap_or_else(|error| panic!("remount of {}: {error}", bpffs.display()));
 }

@@ -206,6 +206,9 @@ impl Run {
                     PinError::NoFileSystem(_) => failure.with_cure(
                         "mount -t bpf bpf /sys/fs/bpf; or --pin-dir none: the perimeter then ends with the agent",
                     ),
+                    PinError::ReadOnly(_) => failure.with_cure(
+                        "mount -o remount,rw /sys/fs/bpf; what is in force stays in force until then",
+                    ),
                     PinError::Taken(_) => failure.with_cure("nsp status: an agent runs already"),
                     PinError::Foreign(_) | PinError::Io { .. } => failure,
                 }

@@ -9,7 +9,7 @@ use super::{
     overlay,
     session::{self, NameTaken},
     state::{Agent, now_ns},
-    store,
+    store::{self, StoreError},
     watch::TAKEN_BACK,
 };
 use crate::{
@@ -23,17 +23,18 @@ use crate::{
 };
 
 impl Agent {
-    /// Makes the policy in `self.compiled` the one in force, and everything beside it.
+    /// Makes the policy in `self.compiled` the one in force, and everything beside it. A state that cannot be
+    /// saved is complained of: what follows the host, and a start, do more harm by not being done.
     pub(super) fn publish(&mut self) -> Result<u32, DatapathError> {
+        self.save_state();
         self.publish_until(None)
     }
 
-    /// The same until an instant, at which the kernel goes back to the one before unless it is confirmed.
+    /// The same until an instant, at which the kernel goes back to the one before unless it is confirmed. The state
+    /// is saved before: an identity that is forgotten would be given to another thing.
     fn publish_until(&mut self, until_ns: Option<u64>) -> Result<u32, DatapathError> {
         let begun = Instant::now();
         self.bindings = self.bind();
-        // Before the kernel has them: an identity that is forgotten would be given to another thing.
-        self.save_state();
         self.datapath.name_owner(&self.state.owner());
         // Resolvers that are new are trusted before their policy is in force, old ones until then.
         self.add_endpoints();
@@ -55,8 +56,26 @@ impl Agent {
     }
 
     pub(super) fn save_state(&mut self) {
-        if let Err(error) = store::save(&self.options.state_dir, &self.state) {
+        if let Err(error) = self.try_save_state() {
             self.complain("state is not saved", &error);
+        }
+    }
+
+    pub(super) fn try_save_state(&mut self) -> Result<(), StoreError> {
+        store::save(&self.options.state_dir, &self.state)?;
+        self.saved = self.state.relied();
+        Ok(())
+    }
+
+    /// Saves what the next agent must know of a policy before it is in force. Where it knows all that already, a full
+    /// disk does not hold up who lets go of something.
+    fn save_before(&mut self) -> Result<(), StoreError> {
+        match self.try_save_state() {
+            Err(error) if self.state.is_known_by(&self.saved) => {
+                self.complain("state is not saved", &error);
+                Ok(())
+            }
+            result => result,
         }
     }
 
@@ -97,19 +116,25 @@ impl Agent {
         let previous_identities = std::mem::replace(&mut self.state.identities, identities);
         let previous_compiled = std::mem::replace(&mut self.compiled, compiled);
         let previous_loaded = std::mem::replace(&mut self.loaded, loaded);
-        match self.publish_until(until_ns) {
-            Ok(number) => {
-                self.cover_chosen();
-                Ok(number)
-            }
-            Err(error) => {
-                self.state.identities = previous_identities;
-                self.compiled = previous_compiled;
-                self.loaded = previous_loaded;
-                self.bindings = self.bind();
-                Err(error.into())
+        let saved = self.save_before();
+        let is_saved = saved.is_ok();
+        let published = saved
+            .map_err(DaemonError::from)
+            .and_then(|()| self.publish_until(until_ns).map_err(DaemonError::from));
+        if published.is_ok() {
+            self.cover_chosen();
+        } else {
+            self.state.identities = previous_identities;
+            self.compiled = previous_compiled;
+            self.loaded = previous_loaded;
+            self.bindings = self.bind();
+            // The maps must not name more identities than the state has: nobody would go on with them.
+            self.datapath.name_owner(&self.state.owner());
+            if is_saved {
+                self.save_state();
             }
         }
+        published
     }
 
     /// Reads a policy that is to be applied.
@@ -122,9 +147,8 @@ impl Agent {
 
     /// SIGHUP: the file as it is now.
     pub(super) fn reload(&mut self) {
-        match self.reread() {
-            Ok(()) => self.keep(),
-            Err(error) => self.complain("the policy stays as it is", &error),
+        if let Err(error) = self.reread() {
+            self.complain("the policy stays as it is", &error);
         }
     }
 
@@ -134,7 +158,7 @@ impl Agent {
         if self.state.taken_back.contains(&loaded.digest) {
             return Err(DaemonError::ByHand(TAKEN_BACK.to_owned()));
         }
-        self.apply(loaded, false)?;
+        self.apply_for_good(loaded, false)?;
         self.trial = None;
         Ok(())
     }

@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use super::{
     errors::with_sources,
     state::{Agent, now_ns},
-    store::kept,
     stricter::stricter,
 };
 use crate::{
@@ -68,9 +67,12 @@ impl Agent {
         };
         let trial = (path != self.options.policy).then_some(path);
         let Some(seconds) = seconds else {
-            let number = self.apply(loaded, strict).map_err(|error| with_sources(&error))?;
+            let applied = match trial {
+                Some(_) => self.apply(loaded, strict),
+                None => self.apply_for_good(loaded, strict),
+            };
+            let number = applied.map_err(|error| with_sources(&error))?;
             self.trial = trial;
-            self.keep();
             return Ok(json!({"generation": number, "trial": self.trial}));
         };
         let older = sockets::read().await.map_err(|error| with_sources(&error))?.connections;
@@ -120,16 +122,27 @@ impl Agent {
                 ));
             }
         }
+        // What can fail without harm comes first: it waits on, and can be confirmed again.
+        if self.trial.is_none() {
+            self.keep_files(&self.loaded)
+                .map_err(|error| format!("not confirmed: {}", with_sources(&error)))?;
+        }
         if !self.datapath.confirm() {
             self.take_back("nobody confirmed it in time");
             return Err("too late: the policy before is in force again".to_owned());
         }
         self.pending = None;
-        if let Some(digest) = self.state.unconfirmed.take() {
-            self.state.taken_back.remove(&digest);
+        self.state.unconfirmed = None;
+        if self.trial.is_none() {
+            self.state.confirm(&self.loaded.digest);
         }
-        self.save_state();
-        self.keep();
+        if let Err(error) = self.try_save_state() {
+            return Err(format!(
+                "it is in force for good, but the next start goes back to the one before: {}",
+                with_sources(&error)
+            ));
+        }
+        self.forget_kept();
         let number = self.datapath.generation();
         tracing::info!(generation = number, "confirmed");
         Ok(json!({"generation": number}))
@@ -158,20 +171,6 @@ impl Agent {
             self.complain("the policy before is in force as it was", &error);
         }
         self.last_error = Some(format!("the last change was taken back: {why}"));
-    }
-
-    /// Remembers the policy in force as the one that a start goes back to.
-    pub(super) fn keep(&mut self) {
-        if self.trial.is_some() || self.state.confirmed.as_ref() == Some(&self.loaded.digest) {
-            return;
-        }
-        if let Err(error) = kept::save(&self.options.state_dir, &self.options.policy, &self.loaded)
-        {
-            return self.complain("the policy is not kept for the next start", &error);
-        }
-        self.state.confirmed = Some(self.loaded.digest.clone());
-        self.save_state();
-        kept::forget_others(&self.options.state_dir, &self.loaded.digest);
     }
 
     /// Refuses a policy under which the caller could not come in again the way it came.

@@ -78,8 +78,9 @@ impl Agent {
     }
 
     pub(super) fn bind(&self) -> Bindings {
+        let links = [&self.links[..], &self.links_as_hooked()].concat();
         let host = bind::Host {
-            links: &self.links,
+            links: &links,
             cgroups: self.tree.as_deref(),
             listeners: &self.listeners,
             ephemeral: sockets::ephemeral_ports().unwrap_or(EPHEMERAL_PORTS),
@@ -146,6 +147,7 @@ impl Agent {
     pub(super) fn follow_host(&mut self) -> Result<(), DaemonError> {
         let private = private_prefixes(&self.loaded.policy);
         self.choices = links::choose(&self.links, &self.routes, &self.patterns, &private);
+        self.judge_renamed(&private);
         self.judge_named_interfaces();
         match links::link_groups(&self.choices, &self.links, &self.groups) {
             Ok(groups) => self.groups = groups,
@@ -176,6 +178,7 @@ impl Agent {
             };
             wanted.iter().any(same)
         });
+        self.attachments.rename(&wanted);
         self.cover(&wanted);
     }
 
@@ -186,8 +189,12 @@ impl Agent {
                 Selector::Part(part) => part.interface.as_ref(),
                 Selector::Host => None,
             });
+        let also_named = self.links_as_hooked();
         for interface in named {
-            let device = self.choices.devices.iter_mut().find(|it| it.name == interface.as_str());
+            let before = also_named.iter().find(|it| it.name == interface.as_str());
+            let device = self.choices.devices.iter_mut().find(|it| {
+                it.name == interface.as_str() || before.is_some_and(|link| link.index == it.index)
+            });
             if let Some(choice) = device.filter(|choice| !choice.judged) {
                 choice.judged = true;
                 choice.reason = "a resource of the policy is this interface".to_owned();
@@ -230,6 +237,7 @@ impl Agent {
             let added = self.attachments.add(&mut self.datapath, device, self.options.xdp_mode);
             match added {
                 Ok(hook) => {
+                    self.hooked_as.entry(device.index).or_insert_with(|| device.name.clone());
                     let (interface, ingress) = (&device.name, hook.name());
                     tracing::info!(interface, ingress, egress = "tc", "covered");
                 }

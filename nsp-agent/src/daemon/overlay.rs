@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use super::{
     errors::with_sources,
     state::{Agent, now_ns},
-    store,
 };
 use crate::{
     compile::{
@@ -309,9 +308,7 @@ impl Agent {
             return Err(with_sources(&error));
         }
         self.refresh_catalogue();
-        if let Err(error) = store::save(&self.options.state_dir, &self.state) {
-            self.complain("state is not saved", &error);
-        }
+        self.save_state();
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use super::{
     learn::{NamesHandle, start_names},
     notify::notify,
     off, overlay,
-    store::{self, State},
+    store::{self, Relied, State},
 };
 use crate::{
     access_log::{
@@ -61,6 +61,8 @@ pub(super) struct Agent {
     pub(super) options: Options,
     pub(super) patterns: Vec<Pattern>,
     pub(super) state: State,
+    /// What of it is on disk.
+    pub(super) saved: Relied,
     /// The policy in force, with `nsp mode`'s changes in it.
     pub(super) loaded: Loaded,
     /// Where it came from, when that is not the default file.
@@ -70,6 +72,8 @@ pub(super) struct Agent {
     pub(super) compiled: Compiled,
     pub(super) datapath: Datapath,
     pub(super) attachments: Attachments,
+    /// The name by which each device was hooked first.
+    pub(super) hooked_as: BTreeMap<u32, String>,
     /// The hooks at programs' calls, or why there are none: then what is denied fails slowly.
     pub(super) calls: Result<Calls, String>,
     /// Devices that should be covered and are not, with the reason.
@@ -125,6 +129,7 @@ impl Agent {
             .map(|text| Pattern::new(text))
             .collect::<Result<Vec<_>, _>>()?;
         let mut state = store::load(&options.state_dir)?;
+        let saved = state.relied();
         // What cannot be read was not written by `nsp off`.
         let switch = off::position(&options.state_dir, &options.command_line)
             .inspect_err(|error| tracing::error!(%error, "the switch cannot be read: on"))
@@ -173,6 +178,7 @@ impl Agent {
             compiled,
             datapath,
             attachments: Attachments::default(),
+            hooked_as: BTreeMap::new(),
             calls: Err("not yet hooked".to_owned()),
             uncovered: BTreeMap::new(),
             links,
@@ -204,6 +210,7 @@ impl Agent {
             pending: None,
             options,
             state,
+            saved,
             loaded,
         };
         agent.state.guid.get_or_insert_with(new_guid);

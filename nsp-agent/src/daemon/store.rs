@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nsp_common::pinned::IDENTITIES;
 use serde::{Deserialize, Serialize};
 
 use super::overlay::Stored;
@@ -59,6 +60,15 @@ pub(super) struct State {
     pub(super) profiles: BTreeMap<String, (u64, String)>,
 }
 
+/// What an agent that is started again must find on disk, or it would take one thing for another, or begin with
+/// another policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Relied {
+    identities: [u32; IDENTITIES],
+    confirmed: Option<String>,
+    unconfirmed: Option<String>,
+}
+
 /// Policies that were taken back which are remembered.
 const TAKEN_BACK_MAX: usize = 64;
 
@@ -71,6 +81,29 @@ impl State {
             }
             self.taken_back.insert(digest);
         }
+    }
+
+    /// A policy is what a start begins with, whatever became of it before.
+    pub(super) fn confirm(&mut self, digest: &str) {
+        self.taken_back.remove(digest);
+        self.confirmed = Some(digest.to_owned());
+    }
+
+    /// What of it must not be lost.
+    pub(super) fn relied(&self) -> Relied {
+        Relied {
+            identities: self.identities.counts(),
+            confirmed: self.confirmed.clone(),
+            unconfirmed: self.unconfirmed.clone(),
+        }
+    }
+
+    /// Whether what was saved says all that the next agent must know of this. To forget is no harm.
+    pub(super) fn is_known_by(&self, saved: &Relied) -> bool {
+        let Relied { identities, confirmed, unconfirmed } = self.relied();
+        identities == saved.identities
+            && (confirmed.is_none() || confirmed == saved.confirmed)
+            && (unconfirmed.is_none() || unconfirmed == saved.unconfirmed)
     }
 
     /// Who the agent of this state is to the kernel's maps.
@@ -181,6 +214,23 @@ mod tests {
         let anew = load(directory.path()).unwrap();
         assert!(anew.guid.is_none());
         assert!(directory.path().join("state.unreadable").exists());
+    }
+
+    #[test]
+    fn what_the_next_agent_must_know_is_told_from_what_it_may_lack() {
+        let mut state = fresh();
+        let saved = state.relied();
+        state.guid = Some("another".into());
+        assert!(state.is_known_by(&saved));
+        state.confirmed = Some("digest".into());
+        assert!(!state.is_known_by(&saved));
+        let saved = state.relied();
+        state.unconfirmed = Some("another".into());
+        assert!(!state.is_known_by(&saved));
+        state.unconfirmed = None;
+        assert!(state.is_known_by(&saved));
+        state.identities.association("web");
+        assert!(!state.is_known_by(&saved));
     }
 
     #[test]

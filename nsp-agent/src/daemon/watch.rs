@@ -51,9 +51,8 @@ impl Agent {
             }
             Err(why) => return self.refuse_watched(why),
         }
-        match self.apply(loaded, false) {
-            Ok(_) => self.keep(),
-            Err(error) => self.refuse_watched(with_sources(&error)),
+        if let Err(error) = self.apply_for_good(loaded, false) {
+            self.refuse_watched(with_sources(&error));
         }
     }
 

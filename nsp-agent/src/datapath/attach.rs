@@ -133,6 +133,15 @@ impl Attachments {
         Ok(ingress)
     }
 
+    /// Devices have these names now.
+    pub fn rename(&mut self, devices: &[Device]) {
+        for device in devices {
+            if let Some((held, _)) = self.held.get_mut(&device.index) {
+                held.name.clone_from(&device.name);
+            }
+        }
+    }
+
     /// The files that hold the hooks.
     pub(super) fn pins(&self) -> impl Iterator<Item = &Path> {
         let hooks = self.held.values().flat_map(|(_, it)| [&it.ingress_hook, &it.egress_hook]);

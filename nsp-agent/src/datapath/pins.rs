@@ -19,7 +19,7 @@ use std::{
 
 use nsp_common::LAYOUT_VERSION;
 use rustix::{
-    fs::{FlockOperation, flock, statfs},
+    fs::{FlockOperation, StatVfsMountFlags, flock, statfs, statvfs},
     process::geteuid,
 };
 
@@ -37,6 +37,9 @@ pub enum PinError {
     /// There is no bpffs.
     #[error("{0} is not in a BPF file system")]
     NoFileSystem(PathBuf),
+    /// Nothing can be opened there, nor made.
+    #[error("{0} is in a BPF file system that is mounted read-only")]
+    ReadOnly(PathBuf),
     /// Others could take out of it what is in force.
     #[error("{0} belongs to somebody else, or others may write it")]
     Foreign(PathBuf),
@@ -110,6 +113,11 @@ impl PinDir {
         let above = path.ancestors().find(|it| it.exists()).unwrap_or(&path);
         if !is_bpf_fs(above)? {
             return Err(PinError::NoFileSystem(path));
+        }
+        // Else a set that cannot be opened would look like one that is broken.
+        let about = statvfs(above).map_err(|error| failed("look at", above)(error.into()))?;
+        if about.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Err(PinError::ReadOnly(path));
         }
         let mut private = DirBuilder::new();
         private.recursive(true).mode(0o700);

@@ -135,8 +135,9 @@ impl Stage {
     /// Kills it at the `number`th of these calls; false when there is none.
     fn kill_at(&mut self, calls: &str, number: usize) -> bool {
         let old = self.now;
-        let begun = Instant::now();
         let (is_done, made) = self.change(calls, Some(&format!("signal=SIGKILL:when={number}")));
+        // Whatever time it was given began before this.
+        let given = Instant::now();
         if is_done && self.agent.is_running() {
             self.settle();
             return false;
@@ -148,7 +149,7 @@ impl Stage {
         let found = self.scene.in_force();
         let dead = self.tally.note(&point, old, found);
         if self.verbs == APPLY_CONFIRM {
-            thread::sleep(PATIENCE.saturating_sub(begun.elapsed()) + Duration::from_millis(20));
+            thread::sleep(PATIENCE.saturating_sub(given.elapsed()) + Duration::from_millis(20));
             let after = self.scene.in_force();
             assert_eq!(after, InForce::Wholly(old), "{point}: its time is over");
         }

@@ -9,6 +9,7 @@ use std::{
 
 use nsp_tests::{
     agent::Agent,
+    deadline::Deadline,
     netns::World,
     packet::{BOTH, Family, Packet, Party, eth, service_vlan, tcp, udp, vlan},
     sockets::{FrameSender, Outcome, still_echoes, tcp_connect},
@@ -204,6 +205,59 @@ fn link_that_flaps_and_changes_its_mtu_is_enforced_all_the_same() {
                 assert_denied(out(Party::Stranger));
             }
         }
+        assert!(agent.is_running());
+    }
+}
+
+/// Its index is what the hooks are at, and its name is how it was chosen: by `--interface`, and by a resource of the
+/// policy.
+#[test]
+fn link_that_is_renamed_stays_enforced_and_is_told_of_by_its_new_name() {
+    let resource =
+        "[resource.uplink]\ninterface = \"up0\"\nprofile = \"host\"\naccess_mode = \"enforced\"\n";
+    let by_resource = POLICY.replace("enforced", "transition") + resource;
+    for (mode, policy) in MODES.into_iter().zip([&by_resource, POLICY, POLICY]) {
+        let world = world();
+        let server = world.server();
+        let _service = service::tcp(server, SERVICE);
+        let mut agent =
+            Agent::builder(server).policy(policy).arguments(&["--xdp-mode", mode]).start();
+        server.ip("link set dev up0 down\nlink set dev up0 name lan0\nlink set dev lan0 up");
+        // The kernel has forgotten these with the link.
+        let (v4, v6) = (Party::Server.v4(), Party::Server.v6());
+        server.ip(&format!(
+            "address replace {v4}/24 dev lan0\naddress replace {v6}/64 dev lan0 nodad\n\
+             route replace default via 192.0.2.254\nroute replace ::/0 via 2001:db8:1::fe\n",
+        ));
+        world.settle();
+        let named = Deadline::after(Duration::from_secs(5)).poll(|| {
+            let status = seen::status(&agent);
+            let interfaces = status["interfaces"].as_array().expect("a list of interfaces");
+            let lan = interfaces.iter().find(|it| it["name"] == "lan0")?;
+            (lan["judged"] == true && !lan["ingress"].is_null()).then_some(status)
+        });
+        let status = named.unwrap_or_else(|| panic!("{mode}: {:#}", seen::status(&agent)));
+        let resources = status["resources"].as_array().expect("a list of resources");
+        assert!(resources.iter().all(|it| it["matched"] == true), "{mode}: {resources:?}");
+        for again in [false, true] {
+            if again {
+                agent.nsp_ok(&["apply"]);
+            }
+            for family in BOTH {
+                let met = |party| world.connect(party, family, SERVICE);
+                assert_eq!(met(Party::Stranger), Outcome::TimedOut, "{mode}: {}", agent.stderr());
+                assert_eq!(met(Party::Office), Outcome::Connected, "{mode}");
+            }
+        }
+        // By its new name it is that device too.
+        agent.write_policy(&policy.replace("up0", "lan0"));
+        agent.nsp_ok(&["apply"]);
+        assert_eq!(
+            world.connect(Party::Stranger, Family::V4, SERVICE),
+            Outcome::TimedOut,
+            "{mode}"
+        );
+        assert_eq!(world.connect(Party::Office, Family::V4, SERVICE), Outcome::Connected, "{mode}");
         assert!(agent.is_running());
     }
 }

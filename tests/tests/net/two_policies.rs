@@ -130,7 +130,7 @@ impl Scene {
 
     /// Sends each packet, and sees what becomes of it.
     fn verdicts(&self) -> Vec<(Probe, Family, bool)> {
-        const WITHIN: Duration = Duration::from_secs(5);
+        const WITHIN: Duration = Duration::from_secs(2);
         const STRAGGLERS: Duration = Duration::from_millis(20);
         let mut sent = Vec::new();
         for probe in PROBES {

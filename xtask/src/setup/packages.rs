@@ -23,7 +23,7 @@ pub(crate) struct Tool {
 }
 
 /// What must be there besides the BPF toolchain, and the C linker that built this program.
-pub(crate) const TOOLS: [Tool; 10] = [
+pub(crate) const TOOLS: [Tool; 11] = [
     Tool {
         look: Look::File("/etc/ssl/certs/ca-certificates.crt"),
         package: "ca-certificates",
@@ -76,6 +76,12 @@ pub(crate) const TOOLS: [Tool; 10] = [
         look: Look::File("/lib/systemd/systemd-networkd"),
         package: "systemd",
         why: "a test boots a host with the unit",
+        optional: false,
+    },
+    Tool {
+        look: Look::Command("faketime"),
+        package: "faketime",
+        why: "a test steps the wall clock that the agent sees, and nobody else's",
         optional: false,
     },
     Tool {

@@ -40,15 +40,23 @@ struct Manifest {
 pub(in super::super) fn save(state_dir: &Path, policy: &Path, loaded: &Loaded) -> io::Result<()> {
     let directory = directory(state_dir, &loaded.digest);
     // Of an attempt before, perhaps half.
-    let _removed = fs::remove_dir_all(&directory);
-    fs::DirBuilder::new().mode(0o700).create(&directory)?;
+    match fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fill(&directory, policy, loaded)
+        .and_then(|()| File::open(state_dir)?.sync_all())
+        .inspect_err(|_| drop(fs::remove_dir_all(&directory)))
+}
+
+fn fill(directory: &Path, policy: &Path, loaded: &Loaded) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(directory)?;
     let mut digest = Sha256::new();
     for (place, file) in loaded.files.iter().enumerate() {
         digest.update(copy(file, &directory.join(place.to_string()))?);
     }
     let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     if digest != loaded.digest {
-        let _removed = fs::remove_dir_all(&directory);
         return Err(io::Error::other("its files have changed since they were read"));
     }
     let manifest = Manifest {
@@ -59,8 +67,7 @@ pub(in super::super) fn save(state_dir: &Path, policy: &Path, loaded: &Loaded) -
     let mut file = create(&directory.join(MANIFEST))?;
     file.write_all(&serde_json::to_vec(&manifest)?)?;
     file.sync_all()?;
-    File::open(&directory)?.sync_all()?;
-    File::open(state_dir)?.sync_all()
+    File::open(directory)?.sync_all()
 }
 
 /// Where the files of a kept policy are, if it was applied from `policy` and is there.
