@@ -14,6 +14,7 @@ mod explain;
 mod first;
 mod flows;
 mod follow;
+pub mod foreign;
 mod learn;
 mod lockout;
 mod log;

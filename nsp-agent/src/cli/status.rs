@@ -1,6 +1,7 @@
 //! `nsp status`: how things are.
 
 mod dns;
+mod others;
 
 use clap::Args;
 use serde_json::Value;
@@ -24,7 +25,8 @@ pub(crate) struct Status {
 impl Status {
     pub(super) fn run(self) -> Result<(), Failure> {
         let request = if self.dns { Request::Dns } else { Request::Status };
-        let status = self.socket.call(&request)?;
+        let mut status = self.socket.call(&request)?;
+        others::name(&mut status["otherPrograms"]);
         if self.json {
             print_json(&status);
         } else if self.dns {
@@ -106,6 +108,7 @@ fn print(status: &Value) {
             (None, None) => println!("  {name}: not judged ({why})"),
         }
     }
+    others::print(status);
     println!("flows");
     for (what, count) in status["flows"].as_object().into_iter().flatten() {
         println!("  {:>12}  {what}", count.to_string());

@@ -337,6 +337,7 @@ impl Agent {
         self.cares += 1;
         self.see_filters().await;
         self.repair_hooks();
+        self.see_others().await;
         self.watch_policy();
         self.tidy_overlay();
         if let Err(error) = self.datapath.tidy_flow_filter() {

@@ -17,6 +17,7 @@ use super::{
     errors::{DaemonError, with_sources},
     exec::Sessions,
     first::{First, first},
+    foreign::Others,
     learn::{NamesHandle, start_names},
     notify::notify,
     overlay,
@@ -95,6 +96,8 @@ pub(super) struct Agent {
     pub(super) cares: u64,
     /// When all hooks were where they belong.
     pub(super) hooks_seen: Instant,
+    /// What others have at the same hooks.
+    pub(super) others: Others,
     /// What runs by `nsp exec`.
     pub(super) sessions: Sessions,
     /// How many there ever were: their cgroups are named by it.
@@ -186,6 +189,7 @@ impl Agent {
             host_name,
             cares: 0,
             hooks_seen: Instant::now(),
+            others: Others::default(),
             sessions: Sessions::new(),
             sessions_begun: 0,
             last_error: complaint,
@@ -223,6 +227,7 @@ impl Agent {
         agent.leave_before()?;
         agent.flush_stub();
         agent.self_test()?;
+        agent.see_others().await;
         match &agent.last_error {
             Some(why) => tracing::error!(%why, "not the policy file"),
             None => agent.keep(),

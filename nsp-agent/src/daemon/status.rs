@@ -67,6 +67,8 @@ impl Agent {
                 Ok(_) => json!({"hooked": true}),
                 Err(why) => json!({"hooked": false, "why": why}),
             },
+            "otherPrograms": self.others.json(),
+            "otherProgramsError": self.others.unknown(),
             "flows": flows,
             "flowTables": flow_tables,
             "flowTablesBytes": self.datapath.flow_tables_bytes(),

@@ -24,6 +24,7 @@ mod dns_status;
 mod dns_stub;
 mod evasion;
 mod exec;
+mod foreign;
 mod fresh_names;
 mod hotplug;
 mod inbound;
