@@ -159,6 +159,11 @@ fn print(status: &Value) {
     if let Some(error) = log["error"].as_str() {
         println!("access log: {error}");
     }
+    let history = &status["history"];
+    if history["recordsLost"].as_u64().unwrap_or(0) != 0 {
+        let why = history["error"].as_str().unwrap_or("it is written again");
+        println!("history: LOST {} records: {why}", history["recordsLost"]);
+    }
     if let Some(error) = status["lastError"].as_str() {
         println!("last error: {error}");
     }

@@ -268,6 +268,7 @@ impl Agent {
             if !self.links.iter().any(|link| link.name == interface) {
                 continue;
             }
+            self.record_repair(&interface, way, gap_max_ms, again.as_ref().err());
             match again {
                 Ok(()) => {
                     tracing::error!(
@@ -291,6 +292,7 @@ impl Agent {
                 "somebody took hooks of the cgroups away; they are put back"
             );
             self.hook_calls();
+            self.record_repair("all cgroups", "calls", gap_max_ms, None);
         }
     }
 

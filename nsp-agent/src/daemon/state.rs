@@ -38,6 +38,7 @@ use crate::{
         Calls, Capacities, Datapath, DatapathError, Events, Ledger, Origin, PinDir,
         attach::{Attachments, Device},
     },
+    history::History,
     host::{
         Pattern,
         cgroups::Tree,
@@ -96,6 +97,8 @@ pub(super) struct Agent {
     pub(super) cares: u64,
     /// When all hooks were where they belong.
     pub(super) hooks_seen: Instant,
+    /// The record of changes.
+    pub(super) history: History,
     /// What others have at the same hooks.
     pub(super) others: Others,
     /// What runs by `nsp exec`.
@@ -125,6 +128,7 @@ impl Agent {
             .map(|text| Pattern::new(text))
             .collect::<Result<Vec<_>, _>>()?;
         let mut state = store::load(&options.state_dir)?;
+        let (confirmed, waited) = (state.confirmed.clone(), state.unconfirmed.clone());
         let First { loaded, complaint } = first(&options, &mut state, progress)?;
         progress.begin("compiling");
         overlay::forget_over(&mut state.overlay);
@@ -189,6 +193,7 @@ impl Agent {
             host_name,
             cares: 0,
             hooks_seen: Instant::now(),
+            history: History::new(&options.state_dir),
             others: Others::default(),
             sessions: Sessions::new(),
             sessions_begun: 0,
@@ -228,6 +233,7 @@ impl Agent {
         agent.flush_stub();
         agent.self_test()?;
         agent.see_others().await;
+        agent.record_start(confirmed, waited);
         match &agent.last_error {
             Some(why) => tracing::error!(%why, "not the policy file"),
             None => agent.keep(),

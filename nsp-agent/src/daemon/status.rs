@@ -83,6 +83,7 @@ impl Agent {
                 "packetsLost": log.lost.packets + self.lost_before,
                 "error": log.error,
             },
+            "history": {"recordsLost": self.history.lost(), "error": self.history.error()},
             "lastError": self.last_error,
         })
     }

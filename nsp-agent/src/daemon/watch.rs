@@ -51,8 +51,12 @@ impl Agent {
             }
             Err(why) => return self.refuse_watched(why),
         }
+        let before = self.loaded.digest.clone();
         match self.apply(loaded, false) {
-            Ok(_) => self.keep(),
+            Ok(_) => {
+                self.record_unasked("watch", before, Ok(&()));
+                self.keep();
+            }
             Err(error) => self.refuse_watched(with_sources(&error)),
         }
     }
@@ -68,6 +72,7 @@ impl Agent {
         }
         tracing::error!(%why, "the changed policy file is not applied");
         self.last_error = Some(format!("the changed policy file is not applied: {why}"));
+        self.record_unasked("watch", self.loaded.digest.clone(), Err(why.clone()));
         self.watch_refused = Some(why);
     }
 }

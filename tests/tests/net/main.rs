@@ -26,6 +26,7 @@ mod evasion;
 mod exec;
 mod foreign;
 mod fresh_names;
+mod history;
 mod hotplug;
 mod inbound;
 mod independent;
