@@ -12,6 +12,7 @@ mod duration;
 mod exec;
 mod explain;
 mod flows;
+mod history;
 mod init;
 mod logs;
 mod off;
@@ -62,6 +63,8 @@ enum Verb {
     Exec(exec::Exec),
     /// Show the access log
     Logs(logs::Logs),
+    /// Show what was changed, by whom, and what came of it
+    History(history::History),
     /// Show live public conversations, or cut them
     Flows(flows::Flows),
     /// Allow a prefix or a name for a time
@@ -78,6 +81,9 @@ enum Verb {
 
 /// Where the kernel's side is pinned when nobody says otherwise.
 const PIN_DIR: &str = "/sys/fs/bpf/nsp";
+
+/// Where state is kept when nobody says otherwise.
+const STATE_DIR: &str = "/var/lib/nsp";
 
 /// The pin directory that a flag names; "none" is none.
 fn pin_dir(flag: PathBuf) -> Option<PathBuf> {
@@ -193,6 +199,7 @@ pub fn main() -> ExitCode {
             Err(failure) => Err(failure),
         },
         Verb::Logs(verb) => verb.run(),
+        Verb::History(verb) => verb.run(),
         Verb::Flows(verb) => verb.run(),
         Verb::Allow(verb) => verb.run(),
         Verb::Block(verb) => verb.run(),

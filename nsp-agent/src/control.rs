@@ -27,7 +27,7 @@ pub use change::{Applied, Caller, Confirmation, Temporary};
 use exec::SessionCall;
 use flows::FlowsPart;
 
-use crate::datapath::FlowCursor;
+use crate::{datapath::FlowCursor, history::Who};
 
 /// Bytes of a request; the longest is a path or two.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
@@ -192,7 +192,14 @@ pub enum Answer {
 }
 
 /// A request on its way to the daemon's loop.
-pub type Call = (Request, oneshot::Sender<Response<Answer>>);
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Who asks for a change.
+    pub by: Option<Who>,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Response<Answer>>,
+}
 
 /// What can go wrong between a verb and the daemon.
 #[derive(Debug, thiserror::Error)]
@@ -296,22 +303,21 @@ async fn answer(
             return exec::begin(stream, sessions, allow, learn).await;
         }
         Ok(request) => {
-            let is_root = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0);
+            let peer = stream.peer_cred().ok();
+            let is_root = peer.is_some_and(|peer| peer.uid() == 0);
             if request.is_for_root() && !is_root {
+                // In no history: others could fill it, and what is in it would go.
+                tracing::warn!(uid = peer.map(|it| it.uid()), ?request, "refused: not root");
                 Response::NotRoot
             } else {
-                let asked = request.is_change().then(|| serde_json::to_string(&request));
-                let (sender, receiver) = oneshot::channel();
-                let response = match calls.send((request, sender)).await {
-                    Ok(()) => receiver
-                        .await
-                        .unwrap_or_else(|_| Response::Error("the agent is ending".to_owned())),
-                    Err(_) => Response::Error("the agent is ending".to_owned()),
-                };
-                if let Some(Ok(asked)) = asked {
-                    audit(&stream, &asked, &response);
+                let who = |peer: tokio::net::unix::UCred| Who::of(peer.uid(), peer.pid());
+                let by = peer.filter(|_| request.is_change()).map(who);
+                let (answer, answered) = oneshot::channel();
+                let ending = || Response::Error("the agent is ending".to_owned());
+                match calls.send(Call { request, by, answer }).await {
+                    Ok(()) => answered.await.unwrap_or_else(|_| ending()),
+                    Err(_) => ending(),
                 }
-                response
             }
         }
         Err(why) => Response::Error(why),
@@ -325,18 +331,6 @@ async fn write<T: Serialize>(stream: &mut UnixStream, response: &Response<T>) {
     line.push(b'\n');
     // The verb may have gone.
     let _sent = stream.write_all(&line).await;
-}
-
-/// Who changed what, and what came of it.
-fn audit<T>(stream: &UnixStream, asked: &str, response: &Response<T>) {
-    let peer = stream.peer_cred().ok();
-    let (uid, pid) = (peer.map(|it| it.uid()), peer.and_then(|it| it.pid()));
-    let refused = match response {
-        Response::Ok(_) => None,
-        Response::Error(why) => Some(why.as_str()),
-        Response::NotRoot => Some("not root"),
-    };
-    tracing::info!(uid, pid, asked, refused, "change");
 }
 
 async fn read(stream: &mut UnixStream) -> Result<Request, String> {

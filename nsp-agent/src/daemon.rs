@@ -14,6 +14,8 @@ mod explain;
 mod first;
 mod flows;
 mod follow;
+pub mod foreign;
+mod history;
 mod keep;
 mod learn;
 mod lockout;
@@ -55,6 +57,7 @@ use crate::{
     policy::{self, Loaded, PolicyErrors},
     progress::Progress,
 };
+use confirm::UNCONFIRMED;
 pub use errors::DaemonError;
 pub(crate) use errors::with_sources;
 use pace::Pace;
@@ -218,17 +221,21 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
         };
         match input {
             Input::Call(call) => {
-                let (request, sender) = *call;
+                let Call { request, by, answer } = *call;
+                let asked = by.map(|by| agent.note(by, &request));
                 if matches!(request, control::Request::Detach) {
-                    detached = Some(sender);
+                    detached = Some((asked, answer));
                     break;
                 }
-                let response = match agent.answer(request).await {
+                let done = agent.answer(request).await;
+                if let Some(asked) = asked {
+                    agent.record_asked(asked, &done);
+                }
+                // The verb may have gone.
+                let _sent = answer.send(match done {
                     Ok(value) => Response::Ok(value),
                     Err(why) => Response::Error(why),
-                };
-                // The verb may have gone.
-                let _sent = sender.send(response);
+                });
             }
             Input::Session(call) => agent.session(call),
             Input::Host => {
@@ -246,17 +253,24 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
                 pace.taken(pace::spent().saturating_sub(before), Instant::now());
             }
             Input::Care => agent.care().await,
-            Input::Unconfirmed => agent.take_back("nobody confirmed it in time"),
+            Input::Unconfirmed => agent.take_back(UNCONFIRMED),
             Input::Reload => agent.reload(),
             Input::End => break,
         }
     }
+    let detached = detached.map(|(asked, answer)| {
+        agent.record_detach(asked);
+        answer
+    });
+    if detached.is_none() {
+        agent.record_end();
+    }
     agent.end(detached.is_some());
     // Gone or replaced already is as good.
     let _removed = std::fs::remove_file(&socket);
-    if let Some(sender) = detached {
+    if let Some(answer) = detached {
         // Said when it is so, and written by a task that ends with this one. The verb may have gone.
-        let _sent = sender.send(Response::Ok(Answer::Value(serde_json::Value::Null)));
+        let _sent = answer.send(Response::Ok(Answer::Value(serde_json::Value::Null)));
         tokio::time::sleep(FAREWELL).await;
     }
     Ok(())

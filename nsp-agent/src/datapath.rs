@@ -31,6 +31,7 @@ mod outlive;
 mod overlay;
 mod pending;
 mod pins;
+mod programs;
 mod publish;
 mod read;
 mod room;
@@ -57,6 +58,7 @@ pub use namings::WantedNames;
 pub use object::{Capacities, OBJECT};
 pub use outlive::Origin;
 pub use pins::{PinDir, PinError};
+pub use programs::{Side, name_of_program, programs_at};
 pub use read::{Counters, Drained, Events};
 pub use room::{FlowRoom, TableRoom};
 

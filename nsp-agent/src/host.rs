@@ -23,6 +23,7 @@ pub mod resolvers;
 pub mod routes;
 pub mod sockets;
 pub mod stubs;
+pub mod xdp;
 
 pub use self::{
     mounts::MountsError,

@@ -6,6 +6,7 @@ pub mod compile;
 pub mod control;
 pub mod daemon;
 pub mod datapath;
+pub mod history;
 pub mod host;
 pub mod names;
 pub mod policy;

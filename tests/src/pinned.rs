@@ -1,4 +1,4 @@
-//! What an agent pinned, looked at and tampered with from outside.
+//! What an agent pinned, looked at and tampered with from outside; and what others pin.
 
 use std::{fs, path::Path};
 
@@ -51,4 +51,26 @@ pub fn remount(bpffs: &Path, is_read_only: bool) {
     let flags = if is_read_only { MountFlags::RDONLY } else { MountFlags::empty() };
     mount_remount(bpffs, flags, "")
         .unwrap_or_else(|error| panic!("remount of {}: {error}", bpffs.display()));
+}
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A classifier of TC that leaves every packet to the next one.
+    Classifier,
+    /// An XDP program that passes every packet.
+    Xdp,
+}
+
+/// Loads a program of somebody else's and pins it, for `tc` and `ip` to take.
+///
+/// # Panics
+/// When the kernel refuses.
+pub fn program(kind: Kind, name: &str, path: &Path) {
+    let (kind, returns) = match kind {
+        Kind::Classifier => (3, -1),
+        Kind::Xdp => (6, 2),
+    };
+    raw::pin_program(kind, name, returns, path)
+        .unwrap_or_else(|error| panic!("{name} at {}: {error}", path.display()));
 }

@@ -128,6 +128,42 @@ pub(crate) fn detach_link(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Loads a program that returns a number, and pins it. It stays as long as the file, or a hook that it is at.
+pub(crate) fn pin_program(kind: u32, name: &str, returns: i32, path: &Path) -> io::Result<()> {
+    const BPF_PROG_LOAD: libc::c_int = 5;
+    const BPF_OBJ_PIN: libc::c_int = 6;
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let licence = c"GPL";
+    // r0 = returns; exit
+    let instructions = [0xb7 | u64::from(returns.cast_unsigned()) << 32, 0x95];
+    let mut named = [0_u8; 16];
+    named[..name.len()].copy_from_slice(name.as_bytes());
+    let half = |at: usize| u64::from_ne_bytes(named[at..at + 8].try_into().expect("eight bytes"));
+    let mut load = [
+        u64::from(kind) | (instructions.len() as u64) << 32,
+        instructions.as_ptr() as u64,
+        licence.as_ptr() as u64,
+        0, // no log
+        0,
+        0,
+        half(0),
+        half(8),
+    ];
+    // SAFETY: `union bpf_attr` as BPF_PROG_LOAD reads it (little-endian); what it points to lives.
+    let fd = check(unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, load.as_mut_ptr(), size_of_val(&load))
+    } as libc::c_int)?;
+    // SAFETY: the call above made this descriptor and nobody else has it.
+    let program = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut pin = [path.as_ptr() as u64, program.as_raw_fd() as u64];
+    // SAFETY: `union bpf_attr` begins with the path's address, which lives, and the descriptor.
+    check(
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_PIN, pin.as_mut_ptr(), size_of_val(&pin)) }
+            as libc::c_int,
+    )?;
+    Ok(())
+}
+
 /// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` reads and writes (include/uapi/linux/bpf.h).
 #[repr(C)]
 #[derive(Default)]

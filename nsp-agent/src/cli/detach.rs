@@ -1,14 +1,18 @@
 //! `nsp detach`: the host as it was.
 
-use std::{io::ErrorKind, path::PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
-use super::{Failure, PIN_DIR, Socket};
+use super::{Failure, PIN_DIR, STATE_DIR, Socket};
 use crate::{
     control::{ControlError, Request, call},
     daemon::with_sources,
     datapath::{self, DetachError},
+    history::{Entry, History, Outcome, Who},
     host::links,
 };
 
@@ -21,6 +25,9 @@ pub(crate) struct Detach {
     /// Where the agent pins links and maps
     #[arg(long, value_name = "DIR", env = "NSP_PIN_DIR", default_value = PIN_DIR)]
     pin_dir: PathBuf,
+    /// The agent's state, where the history is kept
+    #[arg(long, value_name = "DIR", env = "NSP_STATE_DIR", default_value = STATE_DIR)]
+    state_dir: PathBuf,
 }
 
 impl Detach {
@@ -48,6 +55,7 @@ impl Detach {
                 return Err(failure);
             }
             Ok(hooks) => {
+                record(&self.state_dir, hooks);
                 println!("detached: {hooks} hooks that an agent had left");
                 return Ok(());
             }
@@ -65,6 +73,22 @@ impl Detach {
             }
             _ => Failure::failed(format!("detach: {why}")),
         })
+    }
+}
+
+/// What no agent can write down.
+fn record(state_dir: &Path, hooks: usize) {
+    if !state_dir.is_dir() {
+        return;
+    }
+    let mut history = History::new(state_dir);
+    history.append(Entry {
+        by: Some(Who::here()),
+        detail: serde_json::json!({"hooks": hooks, "agent": "none"}),
+        ..Entry::new("detach", Outcome::Done)
+    });
+    if let Some(why) = history.error() {
+        eprintln!("nsp: not in the history: {why}");
     }
 }
 

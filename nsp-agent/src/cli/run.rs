@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, value_parser};
 use rustix::process::Signal;
 
-use super::{Failure, PIN_DIR};
+use super::{Failure, PIN_DIR, STATE_DIR};
 use crate::{
     daemon::{self, DaemonError, Options},
     datapath::{DatapathError, Engine, FlowRoom, PinError, attach::XdpMode},
@@ -35,7 +35,7 @@ pub(crate) struct Run {
     #[arg(long)]
     watch: bool,
     /// State that outlives the agent
-    #[arg(long, value_name = "DIR", env = "NSP_STATE_DIR", default_value = "/var/lib/nsp")]
+    #[arg(long, value_name = "DIR", env = "NSP_STATE_DIR", default_value = STATE_DIR)]
     state_dir: PathBuf,
     /// Where links and maps are pinned, so that the perimeter stays in force without the agent and the next
     /// one goes on with it; in a BPF file system. "none": the perimeter ends with the agent

@@ -1,6 +1,7 @@
 //! `nsp status`: how things are.
 
 mod dns;
+mod others;
 
 use clap::Args;
 use serde_json::Value;
@@ -24,7 +25,8 @@ pub(crate) struct Status {
 impl Status {
     pub(super) fn run(self) -> Result<(), Failure> {
         let request = if self.dns { Request::Dns } else { Request::Status };
-        let status = self.socket.call(&request)?;
+        let mut status = self.socket.call(&request)?;
+        others::name(&mut status["otherPrograms"]);
         if self.json {
             print_json(&status);
         } else if self.dns {
@@ -115,6 +117,7 @@ fn print(status: &Value) {
             (None, None) => println!("  {name}: not judged ({why})"),
         }
     }
+    others::print(status);
     println!("flows");
     for (what, count) in status["flows"].as_object().into_iter().flatten() {
         println!("  {:>12}  {what}", count.to_string());
@@ -164,6 +167,11 @@ fn print(status: &Value) {
     }
     if let Some(error) = log["error"].as_str() {
         println!("access log: {error}");
+    }
+    let history = &status["history"];
+    if history["recordsLost"].as_u64().unwrap_or(0) != 0 {
+        let why = history["error"].as_str().unwrap_or("it is written again");
+        println!("history: LOST {} records: {why}", history["recordsLost"]);
     }
     if let Some(error) = status["lastError"].as_str() {
         println!("last error: {error}");

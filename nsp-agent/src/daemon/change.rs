@@ -147,7 +147,10 @@ impl Agent {
 
     /// SIGHUP: the file as it is now.
     pub(super) fn reload(&mut self) {
-        if let Err(error) = self.reread() {
+        let before = self.loaded.digest.clone();
+        let done = self.reread();
+        self.record_unasked("reload", before, done.as_ref().map_err(|error| with_sources(error)));
+        if let Err(error) = done {
             self.complain("the policy stays as it is", &error);
         }
     }

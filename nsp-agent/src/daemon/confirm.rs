@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     control::{Applied, Caller, Confirmation},
+    history::{Entry, Outcome},
     host::sockets,
     policy::Loaded,
 };
@@ -33,6 +34,9 @@ pub(super) struct Pending {
     /// Connections that were there already: that one of them lives on proves nothing.
     older: HashSet<(SocketAddr, SocketAddr)>,
 }
+
+/// Why a change was taken back that nobody took back.
+pub(super) const UNCONFIRMED: &str = "nobody confirmed it in time";
 
 /// Why nothing else may change now.
 const WAITS: &str = "a change waits to be confirmed: nsp confirm, or nsp rollback";
@@ -128,7 +132,7 @@ impl Agent {
                 .map_err(|error| format!("not confirmed: {}", with_sources(&error)))?;
         }
         if !self.datapath.confirm() {
-            self.take_back("nobody confirmed it in time");
+            self.take_back(UNCONFIRMED);
             return Err("too late: the policy before is in force again".to_owned());
         }
         self.pending = None;
@@ -161,6 +165,7 @@ impl Agent {
     /// is published anew, for the host may have changed meanwhile.
     pub(super) fn take_back(&mut self, why: &str) {
         let Some(Pending { before, trial_before, .. }) = self.pending.take() else { return };
+        let waited = self.loaded.digest.clone();
         match self.datapath.roll_back() {
             Ok(number) => tracing::error!(generation = number, why, "the change was taken back"),
             Err(error) => self.complain("the change was not taken back", &error),
@@ -170,6 +175,11 @@ impl Agent {
         if let Err(error) = self.apply(before, false) {
             self.complain("the policy before is in force as it was", &error);
         }
+        self.record(Entry {
+            why: Some(why.to_owned()),
+            before: Some(waited),
+            ..Entry::new("take-back", Outcome::TakenBack)
+        });
         self.last_error = Some(format!("the last change was taken back: {why}"));
     }
 

@@ -286,6 +286,7 @@ impl Agent {
             if !self.links.iter().any(|link| link.name == interface) {
                 continue;
             }
+            self.record_repair(&interface, way, gap_max_ms, again.as_ref().err());
             match again {
                 Ok(()) => {
                     tracing::error!(
@@ -309,6 +310,7 @@ impl Agent {
                 "somebody took hooks of the cgroups away; they are put back"
             );
             self.hook_calls();
+            self.record_repair("all cgroups", "calls", gap_max_ms, None);
         }
     }
 
@@ -355,9 +357,15 @@ impl Agent {
         self.cares += 1;
         // Nobody but a service manager that hears nothing of it would mind.
         let _told = notify("WATCHDOG=1");
+        let was_off = self.is_off();
         self.obey_switch().await;
+        if self.is_off() != was_off {
+            let word = if was_off { "on" } else { "off" };
+            self.record_unasked(word, self.loaded.digest.clone(), Ok(&()));
+        }
         self.see_filters().await;
         self.repair_hooks();
+        self.see_others().await;
         self.watch_policy();
         self.tidy_overlay();
         if let Err(error) = self.datapath.tidy_flow_filter() {

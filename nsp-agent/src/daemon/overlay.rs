@@ -25,6 +25,7 @@ use crate::{
     },
     control::Temporary,
     datapath::FlowEntry,
+    history::{Entry as Record, Outcome},
     policy::model::{Fqdn, PortSet, PortSpec},
 };
 
@@ -263,6 +264,11 @@ impl Agent {
         }
         for rule in over {
             tracing::info!(rule, "its time is over");
+            self.record(Record {
+                before: Some(self.loaded.digest.clone()),
+                detail: json!({"rule": rule}),
+                ..Record::new("time-over", Outcome::Done)
+            });
         }
         if let Err(why) = self.change_overlay(self.live_entries(now_ns)) {
             // The kernel does not go by them. Nobody is helped by trying this every second.

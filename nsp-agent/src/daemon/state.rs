@@ -17,6 +17,7 @@ use super::{
     errors::{DaemonError, with_sources},
     exec::Sessions,
     first::{First, first},
+    foreign::Others,
     learn::{NamesHandle, start_names},
     notify::notify,
     off, overlay,
@@ -37,6 +38,7 @@ use crate::{
         Calls, Capacities, Datapath, DatapathError, Events, Ledger, Origin, PinDir,
         attach::{Attachments, Device},
     },
+    history::History,
     host::{
         Pattern,
         cgroups::Tree,
@@ -102,6 +104,10 @@ pub(super) struct Agent {
     pub(super) hooks_seen: Instant,
     /// The operator's switch, when it was looked at last.
     pub(super) switch: Position,
+    /// The record of changes.
+    pub(super) history: History,
+    /// What others have at the same hooks.
+    pub(super) others: Others,
     /// What runs by `nsp exec`.
     pub(super) sessions: Sessions,
     /// How many there ever were: their cgroups are named by it.
@@ -134,6 +140,7 @@ impl Agent {
         let switch = off::position(&options.state_dir, &options.command_line)
             .inspect_err(|error| tracing::error!(%error, "the switch cannot be read: on"))
             .unwrap_or(Position::On);
+        let (confirmed, waited) = (state.confirmed.clone(), state.unconfirmed.clone());
         let First { loaded, complaint } = first(&options, &mut state, progress)?;
         progress.begin("compiling");
         overlay::forget_over(&mut state.overlay);
@@ -200,6 +207,8 @@ impl Agent {
             cares: 0,
             hooks_seen: Instant::now(),
             switch,
+            history: History::new(&options.state_dir),
+            others: Others::default(),
             sessions: Sessions::new(),
             sessions_begun: 0,
             last_error: complaint,
@@ -241,6 +250,8 @@ impl Agent {
         agent.leave_before()?;
         agent.flush_stub();
         agent.self_test()?;
+        agent.see_others().await;
+        agent.record_start(confirmed, waited);
         match &agent.last_error {
             Some(why) => tracing::error!(%why, "not the policy file"),
             None => agent.keep(),

@@ -68,6 +68,8 @@ impl Agent {
                 Ok(_) => json!({"hooked": true}),
                 Err(why) => json!({"hooked": false, "why": why}),
             },
+            "otherPrograms": self.others.json(),
+            "otherProgramsError": self.others.unknown(),
             "flows": flows,
             "flowTables": flow_tables,
             "flowTablesBytes": self.datapath.flow_tables_bytes(),
@@ -82,6 +84,7 @@ impl Agent {
                 "packetsLost": log.lost.packets + self.lost_before,
                 "error": log.error,
             },
+            "history": {"recordsLost": self.history.lost(), "error": self.history.error()},
             "lastError": self.last_error,
         })
     }

@@ -51,8 +51,10 @@ impl Agent {
             }
             Err(why) => return self.refuse_watched(why),
         }
-        if let Err(error) = self.apply_for_good(loaded, false) {
-            self.refuse_watched(with_sources(&error));
+        let before = self.loaded.digest.clone();
+        match self.apply_for_good(loaded, false) {
+            Ok(_) => self.record_unasked("watch", before, Ok(&())),
+            Err(error) => self.refuse_watched(with_sources(&error)),
         }
     }
 
@@ -67,6 +69,7 @@ impl Agent {
         }
         tracing::error!(%why, "the changed policy file is not applied");
         self.last_error = Some(format!("the changed policy file is not applied: {why}"));
+        self.record_unasked("watch", self.loaded.digest.clone(), Err(why.clone()));
         self.watch_refused = Some(why);
     }
 }

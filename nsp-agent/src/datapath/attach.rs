@@ -8,9 +8,10 @@ use std::{
 
 use super::{
     Datapath, DatapathError,
-    filter_hook::{Filter, Side},
+    filter_hook::Filter,
     hooks::Spot,
     link::{Link, Target, attach, flags, kind},
+    programs::Side,
 };
 
 /// How what comes in is judged.
@@ -280,11 +281,8 @@ impl Datapath {
         let hooked = if Filter::is_needed() {
             self.hook_filter(program, device, side).map(Hook::Filter)
         } else {
-            let (word, hook) = match side {
-                Side::Ingress => ("ingress", attach::TCX_INGRESS),
-                Side::Egress => ("egress", attach::TCX_EGRESS),
-            };
-            let name = format!("tc-{word}-{}", device.index);
+            let hook = side.tcx();
+            let name = format!("tc-{}-{}", side.name(), device.index);
             let target = Target::Device(device.index);
             // First: a program before ours that ends the chain would take packets past us.
             let spot = Spot { name, target, kind: kind::TCX, hook, flags: flags::FIRST };

@@ -11,26 +11,9 @@ use aya::{
     util::KernelVersion,
 };
 
-use super::{Datapath, attach::Device};
-
-/// Which packets of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Ingress,
-    Egress,
-}
+use super::{Datapath, attach::Device, programs::Side};
 
 impl Side {
-    const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
-
-    /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_…)`: what a filter of this side hangs on.
-    const fn parent(self) -> u32 {
-        match self {
-            Self::Ingress => 0xffff_fff2,
-            Self::Egress => 0xffff_fff3,
-        }
-    }
-
     fn attach_type(self) -> TcAttachType {
         match self {
             Self::Ingress => TcAttachType::Ingress,

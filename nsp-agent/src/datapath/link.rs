@@ -17,7 +17,7 @@ use std::{
 
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
-const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+pub(super) const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
@@ -212,7 +212,7 @@ fn with_path(path: &CString, fd: u32) -> [u32; 4] {
 }
 
 /// One `bpf` call; `union bpf_attr` begins with these words (linux/bpf.h; little-endian).
-fn call(command: libc::c_int, words: &mut [u32]) -> io::Result<RawFd> {
+pub(super) fn call(command: libc::c_int, words: &mut [u32]) -> io::Result<RawFd> {
     // SAFETY: the attribute, and all that it points to, live through the call: the callers hold them.
     let result = unsafe {
         libc::syscall(

@@ -123,6 +123,27 @@ impl Netlink {
         Ok(messages)
     }
 
+    /// Asks for one thing.
+    pub(super) async fn ask(
+        &self,
+        table: &'static str,
+        request: Message,
+    ) -> Result<Message, NetlinkError> {
+        let mut request = NetlinkMessage::from(request);
+        request.header.flags = NLM_F_REQUEST;
+        let broken = NetlinkError::Incomplete { table };
+        let Ok(mut answers) = self.handle.request(request, SocketAddr::new(0, 0)) else {
+            return Err(broken);
+        };
+        match answers.next().await.map(|answer| answer.payload) {
+            Some(NetlinkPayload::InnerMessage(message)) => Ok(message),
+            Some(NetlinkPayload::Error(error)) => {
+                Err(NetlinkError::Refused { table, source: error.to_io() })
+            }
+            _ => Err(broken),
+        }
+    }
+
     async fn dump_once(
         &self,
         table: &'static str,
@@ -205,4 +226,17 @@ impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// A message of a test.
+#[cfg(test)]
+pub(super) fn with_attributes(mut fixed: Vec<u8>, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+    use rtnetlink::packet_core::{DefaultNla, Emitable as _};
+    for (kind, value) in attributes {
+        let attribute = DefaultNla::new(*kind, value.to_vec());
+        let mut bytes = vec![0; attribute.buffer_len()];
+        attribute.emit(&mut bytes);
+        fixed.extend(bytes);
+    }
+    fixed
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use nsp_agent::control::{self, Answer, Request, Response, exec::SessionCall};
+use nsp_agent::control::{self, Answer, Call, Request, Response, exec::SessionCall};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -69,7 +69,7 @@ fn server() -> &'static PathBuf {
                 ready.send(()).expect("who waits is there");
                 loop {
                     tokio::select! {
-                        Some((_, answer)) = called.recv() => {
+                        Some(Call { answer, .. }) = called.recv() => {
                             let _gone = answer.send(Response::Ok(Answer::Value(Value::Null)));
                         }
                         Some(call) = begun.recv() => refuse(call),

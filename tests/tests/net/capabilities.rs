@@ -13,7 +13,8 @@ use crate::{
 /// CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF (linux/capability.h).
 const THREE: u64 = 1 << 12 | 1 << 38 | 1 << 39;
 
-const WITH_THREE: [&str; 2] = ["setpriv", "--bounding-set=-all,+net_admin,+perfmon,+bpf"];
+pub(crate) const WITH_THREE: [&str; 2] =
+    ["setpriv", "--bounding-set=-all,+net_admin,+perfmon,+bpf"];
 
 fn effective(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");

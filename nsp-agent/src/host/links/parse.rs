@@ -93,19 +93,8 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<(u32, IpNet)>, DecodeErro
 
 #[cfg(test)]
 mod tests {
-    use rtnetlink::packet_core::{DefaultNla, Emitable as _};
-
     use super::*;
-
-    fn with_attributes(mut fixed: Vec<u8>, attributes: &[(u16, &[u8])]) -> Vec<u8> {
-        for (kind, value) in attributes {
-            let attribute = DefaultNla::new(*kind, value.to_vec());
-            let mut bytes = vec![0; attribute.buffer_len()];
-            attribute.emit(&mut bytes);
-            fixed.extend(bytes);
-        }
-        fixed
-    }
+    use crate::host::netlink::with_attributes;
 
     fn link_message(layer: u16, flags: u32, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut fixed = vec![0, 0];
