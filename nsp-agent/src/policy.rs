@@ -10,6 +10,7 @@ mod category;
 mod choice;
 pub(crate) mod diagnose;
 pub(crate) mod document;
+pub mod failsafe;
 mod fqdn;
 pub(crate) mod input;
 pub mod model;

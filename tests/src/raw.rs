@@ -156,11 +156,10 @@ pub(crate) fn pin_program(kind: u32, name: &str, returns: i32, path: &Path) -> i
     // SAFETY: the call above made this descriptor and nobody else has it.
     let program = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut pin = [path.as_ptr() as u64, program.as_raw_fd() as u64];
+    let size = size_of_val(&pin);
     // SAFETY: `union bpf_attr` begins with the path's address, which lives, and the descriptor.
-    check(
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_PIN, pin.as_mut_ptr(), size_of_val(&pin)) }
-            as libc::c_int,
-    )?;
+    let pinned = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_PIN, pin.as_mut_ptr(), size) };
+    check(pinned as libc::c_int)?;
     Ok(())
 }
 

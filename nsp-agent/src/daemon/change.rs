@@ -99,6 +99,9 @@ impl Agent {
         strict: bool,
         until_ns: Option<u64>,
     ) -> Result<u32, DaemonError> {
+        if let Some(rule) = overlay::blocks_way_in(&self.state.overlay, &loaded.policy) {
+            return Err(DaemonError::FailsafeBlocked(rule));
+        }
         let mut identities = self.state.identities.clone();
         let policy = self.with_sessions(&loaded.policy)?;
         let temporary = overlay::names_of(&self.state.overlay);

@@ -22,7 +22,7 @@ use crate::{
     control::{Applied, Caller, Confirmation},
     history::{Entry, Outcome},
     host::sockets,
-    policy::Loaded,
+    policy::{Loaded, model::Policy},
 };
 
 /// A change that waits.
@@ -47,6 +47,11 @@ impl Agent {
         self.pending.as_ref().map(|pending| pending.until)
     }
 
+    /// The policy that a change which waits goes back to.
+    pub(super) fn policy_before(&self) -> Option<&Policy> {
+        self.pending.as_ref().map(|pending| &pending.before.policy)
+    }
+
     /// An error while a change waits: what it would go back to must not become something else.
     pub(super) fn refuse_while_pending(&self) -> Result<(), String> {
         if self.pending.is_some() { Err(WAITS.to_owned()) } else { Ok(()) }
@@ -60,6 +65,7 @@ impl Agent {
         let loaded = self.read(&path).map_err(|errors| errors.to_string())?;
         if let (Some(caller), false) = (caller, force) {
             self.refuse_to_lock_out(&loaded, caller)?;
+            self.refuse_to_narrow_failsafe(&loaded, caller)?;
         }
         let seconds = match confirmation {
             Confirmation::Now => None,

@@ -19,6 +19,11 @@ pub enum DaemonError {
     /// Only `nsp apply` puts it in force, or nothing does while another change waits.
     #[error("{0}")]
     ByHand(String),
+    /// What blocks for a time would win over its way in.
+    #[error(
+        "`{0}` takes what [failsafe] of the policy admits, and would win over it; `nsp block --remove` takes it back"
+    )]
+    FailsafeBlocked(String),
     /// The policy is too large.
     #[error(transparent)]
     Budget(#[from] BudgetError),

@@ -1,4 +1,4 @@
-//! Whether a policy would deny the one who applies it a new connection.
+//! Whether a policy would deny the one who applies it a new connection, or take their way in away.
 
 use nsp_common::{
     decide::decide,
@@ -10,7 +10,7 @@ use super::{errors::DaemonError, state::Agent};
 use crate::{
     compile,
     control::{Caller, ExplainPacket},
-    policy::Loaded,
+    policy::{Loaded, model::Transport},
 };
 
 impl Agent {
@@ -45,5 +45,27 @@ impl Agent {
         self.compiled = in_force;
         self.bindings = bound;
         Ok((decision.verdict == Verdict::Drop).then(|| Reason::name(decision.reason)))
+    }
+
+    /// Refuses a policy that drops or narrows the way in by which the caller came: who uses it may not have
+    /// another when the next policy is wrong.
+    pub(super) fn refuse_to_narrow_failsafe(
+        &self,
+        loaded: &Loaded,
+        caller: Caller,
+    ) -> Result<(), String> {
+        let Caller { remote, local } = caller;
+        let Some(before) = &self.loaded.policy.failsafe else { return Ok(()) };
+        if !before.admits(remote.ip().to_canonical(), Transport::Tcp, local.port())
+            || loaded.policy.failsafe.as_ref().is_some_and(|after| after.covers(before))
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "this session came from {} to port {} by [failsafe], which the policy drops or narrows; --force \
+             applies it all the same",
+            remote.ip(),
+            local.port()
+        ))
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     control::Temporary,
     datapath::FlowEntry,
     history::{Entry as Record, Outcome},
-    policy::model::{Fqdn, PortSet, PortSpec},
+    policy::model::{Failsafe, Fqdn, Policy, PortSet, PortSpec},
 };
 
 /// The longest time that anything is allowed or blocked for: what is meant for longer is policy.
@@ -123,6 +123,21 @@ impl Stored {
         }
     }
 
+    /// Whether it blocks some of a way in. Who owns a name chooses its addresses: by name it may be any.
+    fn blocks(&self, way_in: &Failsafe) -> bool {
+        if !self.block || !self.inbound {
+            return false;
+        }
+        let from = match Target::parse(&self.target) {
+            Ok(Target::Prefix(prefix)) => Some(prefix),
+            _ => None,
+        };
+        let specs: Vec<PortSpec> =
+            self.ports.iter().filter_map(|port| PortSpec::parse(port).ok()).collect();
+        let ports = if specs.is_empty() { PortSet::Any } else { PortSet::listed(specs) };
+        way_in.meets(from, &ports)
+    }
+
     fn entry(&self, identities: &mut Identities) -> Result<Entry, String> {
         let damaged = |it: crate::policy::Refusal| format!("{}: {}", it.what, it.why);
         let specs: Result<Vec<PortSpec>, _> =
@@ -169,6 +184,27 @@ pub(super) fn forget_over(stored: &mut Vec<Stored>) {
     stored.retain(|it| !it.is_over(now_ns));
 }
 
+/// The first live entry that blocks some of a policy's way in.
+pub(super) fn blocks_way_in(stored: &[Stored], policy: &Policy) -> Option<String> {
+    let way_in = policy.failsafe.as_ref()?;
+    let now_ns = now_ns();
+    let found = stored.iter().find(|it| !it.is_over(now_ns) && it.blocks(way_in));
+    found.map(Stored::label)
+}
+
+/// Forgets what blocks some of a policy's way in. A policy that is applied is refused then; one that a start
+/// begins with is in force whatever anybody blocked before.
+pub(super) fn free_way_in(stored: &mut Vec<Stored>, policy: &Policy) {
+    let Some(way_in) = &policy.failsafe else { return };
+    stored.retain(|it| {
+        let is_in_the_way = it.blocks(way_in);
+        if is_in_the_way {
+            tracing::error!(rule = it.label(), "taken back: it blocks what [failsafe] admits");
+        }
+        !is_in_the_way
+    });
+}
+
 /// The names that entries are about: addresses are learned for these too.
 pub(super) fn names_of(stored: &[Stored]) -> Vec<Fqdn> {
     let names: BTreeSet<Fqdn> = stored.iter().filter_map(Stored::name).collect();
@@ -205,6 +241,15 @@ impl Agent {
         {
             let known: Vec<String> = profiles.map(ToString::to_string).collect();
             return Err(format!("no profile {profile:?}; there are: {}", known.join(", ")));
+        }
+        for policy in [Some(&self.loaded.policy), self.policy_before()].into_iter().flatten() {
+            if policy.failsafe.as_ref().is_some_and(|way_in| fresh.blocks(way_in)) {
+                return Err(format!(
+                    "{} would take what [failsafe] of the policy admits: block it --outbound, or on other \
+                     --ports, or take it out of [failsafe] first",
+                    fresh.target
+                ));
+            }
         }
         let mut wanted = self.live_entries(now_ns);
         wanted.retain(|it| !it.is_same(&fresh));

@@ -144,6 +144,7 @@ impl Agent {
         let First { loaded, complaint } = first(&options, &mut state, progress)?;
         progress.begin("compiling");
         overlay::forget_over(&mut state.overlay);
+        overlay::free_way_in(&mut state.overlay, &loaded.policy);
         let temporary = overlay::names_of(&state.overlay);
         let compiled = compile::compile_with(&loaded.policy, &mut state.identities, &temporary)?;
         let capacities = Capacities {

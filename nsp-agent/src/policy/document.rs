@@ -5,6 +5,7 @@
 
 mod association;
 mod dns;
+mod failsafe;
 mod fields;
 mod profile;
 mod tree;
@@ -17,6 +18,7 @@ use self::fields::{Fields, THE_TOP};
 pub(crate) use self::{
     association::ResourceDocument,
     dns::DnsDocument,
+    failsafe::FailsafeDocument,
     fields::Spanned,
     profile::{ProfileDocument, RuleDocument},
     tree::{Table, parse},
@@ -44,6 +46,7 @@ pub(crate) struct Document {
     pub(crate) members: BTreeMap<Name, Spanned<Prefixes>>,
     pub(crate) dns: DnsDocument,
     pub(crate) logging: LoggingDocument,
+    pub(crate) failsafe: Option<FailsafeDocument>,
 }
 
 /// `[perimeter]`.
@@ -97,6 +100,7 @@ impl Document {
         let dns = fields.table("dns");
         let private = fields.table("private");
         let logging = fields.table("logging");
+        let failsafe = fields.table("failsafe");
         let defaults = fields.table("defaults");
         fields.finish();
 
@@ -108,6 +112,7 @@ impl Document {
             private_prefixes: private.and_then(|(span, table)| read_private(span, table, report)),
             dns: dns.map(|(_, table)| DnsDocument::read(table, report)).unwrap_or_default(),
             logging: logging.map(|(_, table)| read_logging(table, report)).unwrap_or_default(),
+            failsafe: failsafe.map(|(span, table)| FailsafeDocument::read(span, table, report)),
             ..Self::default()
         };
         for (name, (span, table)) in profiles {

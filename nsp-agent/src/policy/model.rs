@@ -17,6 +17,7 @@ pub use super::{
         PublicNetworkAccess,
     },
     diagnose::Position,
+    failsafe::Failsafe,
     fqdn::Fqdn,
     name::{Guid, Name},
     ports::{PortRange, PortSet, PortSpec, Transport},
@@ -42,6 +43,8 @@ pub struct Policy {
     pub dns: Dns,
     /// What is logged, and where.
     pub logging: Logging,
+    /// Who can always come in. Its rule is in the profiles already.
+    pub failsafe: Option<Failsafe>,
 }
 
 impl Policy {

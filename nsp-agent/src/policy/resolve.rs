@@ -15,6 +15,7 @@ use self::rules::Rules;
 use super::{
     diagnose::{Refusal, Report},
     document::{DnsDocument, Document, LoggingDocument, PerimeterDocument, Prefixes, Spanned},
+    failsafe::Failsafe,
     input::Reader,
     model::{Dns, Logging, Member, Perimeter, Policy},
 };
@@ -39,10 +40,13 @@ pub(crate) fn resolve(
         members,
         dns,
         logging,
+        failsafe,
     } = document;
     let wanted = rules::wanted_tags(profiles);
     let catalog = Catalog::load(sources, &wanted, reader, report);
-    for prefixes in private_prefixes.iter().chain(members.values().map(|member| &member.value)) {
+    let ways_in = failsafe.iter().filter_map(|it| it.prefixes.as_ref());
+    let lists = private_prefixes.iter().chain(members.values().map(|member| &member.value));
+    for prefixes in lists.chain(ways_in) {
         warn_of_covered(prefixes, report);
     }
     for subscription in sources.subscriptions.values() {
@@ -53,12 +57,18 @@ pub(crate) fn resolve(
     let dns = resolve_dns(dns);
     let mut rules = Rules::new(&catalog, &sources.subscriptions, dns.strict);
     resources::warn_of_unused(profiles, resources, report);
-    let profiles: BTreeMap<_, _> = profiles
+    let mut profiles: BTreeMap<_, _> = profiles
         .iter()
         .map(|(name, profile)| (name.clone(), rules.profile(name, profile, report)))
         .collect();
     rules.note_unused(sources, report);
-    let resolved = resources::resolve(resources, &profiles, report);
+    let mut resolved = resources::resolve(resources, &profiles, report);
+    let failsafe = failsafe.as_ref().and_then(|typed| {
+        let failsafe = Failsafe::resolve(typed, report)?;
+        let access = perimeter.as_ref()?.public_network_access;
+        failsafe.join(typed.span, access, &mut profiles, &mut resolved, report);
+        Some(failsafe)
+    });
     note_azure_limits(document, report);
     let members = members.iter().map(|(name, Spanned { span, value })| {
         let position = report.texts.position(*span);
@@ -71,6 +81,7 @@ pub(crate) fn resolve(
         resources: resolved,
         dns,
         logging: resolve_logging(logging, report),
+        failsafe,
         perimeter: perimeter?,
     };
     (!report.has_errors()).then(|| (policy, catalog.into_infos()))

@@ -27,6 +27,7 @@ mod dns_stub;
 mod each_step;
 mod evasion;
 mod exec;
+mod failsafe;
 mod faults;
 mod foreign;
 mod fresh_names;
