@@ -110,7 +110,7 @@ fn blocks_that_would_take_it_are_refused_and_others_are_not() {
     for what in [
         &["203.0.113.5"][..],
         &["203.0.0.0/16"],
-        &["0.0.0.0/0", "--any"],
+        &["0.0.0.0/0", "--block-any"],
         &["2001:db8:100::/40"],
         &["203.0.113.5", "--ports", "20-30/tcp", "--inbound"],
         &["bastion.example.com", "--inbound"],
