@@ -49,7 +49,7 @@ pub use addresses::Engine;
 pub use adopt::Owner;
 pub use calls::Calls;
 pub use control::now_ns;
-pub use detach::{DetachError, detach, unhook};
+pub use detach::{DetachError, count_left, detach, unhook};
 pub use flows::{FlowCursor, FlowEntry, FlowTable};
 pub use ledger::Ledger;
 use mapped::Mapped;

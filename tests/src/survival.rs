@@ -18,7 +18,8 @@ use crate::{
     sockets::{EchoServer, Outcome, still_echoes, tcp_connect, tcp_counters, tcp_open},
 };
 
-const POSTGRES: u16 = 5432;
+/// The port of the database.
+pub const POSTGRES: u16 = 5432;
 const SYSLOG: u16 = 514;
 const HTTPS: u16 = 443;
 
@@ -40,6 +41,33 @@ pub const POLICY: &str = r#"
     profile = "database"
     access_mode = "enforced"
 "#;
+
+/// How long everybody waits before the same again. A machine that can do no more than this traffic never starts
+/// an agent.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The stranger, after four frames.
+    pub frames: Duration,
+    /// Each conversation, after a message.
+    pub messages: Duration,
+    /// Those who open conversations, after four.
+    pub openings: Duration,
+}
+
+impl Pace {
+    /// Of a machine that runs this program itself.
+    pub const REAL: Self = Self {
+        frames: Duration::from_micros(200),
+        messages: Duration::from_millis(1),
+        openings: Duration::from_millis(5),
+    };
+    /// Of one that is emulated, twenty times as slow and more.
+    pub const EMULATED: Self = Self {
+        frames: Duration::from_millis(40),
+        messages: Duration::from_millis(200),
+        openings: Duration::from_secs(2),
+    };
+}
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,8 +103,8 @@ impl fmt::Display for Figures {
 }
 
 /// What the threads count.
-#[derive(Default)]
 struct Counts {
+    pace: Pace,
     denied: AtomicU64,
     messages: AtomicU64,
     opened: AtomicU64,
@@ -85,6 +113,12 @@ struct Counts {
 }
 
 impl Counts {
+    fn new(pace: Pace) -> Self {
+        let zero = AtomicU64::default;
+        let (denied, messages, opened, late) = (zero(), zero(), zero(), zero());
+        Self { pace, denied, messages, opened, late, done: AtomicBool::new(false) }
+    }
+
     fn goes_on(&self) -> bool {
         !self.done.load(Ordering::Acquire)
     }
@@ -120,7 +154,7 @@ fn knock(world: &World, counts: &Counts) {
             add(&counts.denied, 2);
         }
         number = number.wrapping_add(1);
-        thread::sleep(Duration::from_micros(200));
+        thread::sleep(counts.pace.frames);
     }
 }
 
@@ -131,7 +165,7 @@ fn talk(stream: &TcpStream, counts: &Counts) -> bool {
             return false;
         }
         add(&counts.messages, 1);
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(counts.pace.messages);
     }
     true
 }
@@ -149,7 +183,7 @@ fn open(world: &World, counts: &Counts) {
                 }
             }
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(counts.pace.openings);
     }
 }
 
@@ -179,6 +213,7 @@ pub fn survive(
     world: &World,
     agent: &mut Agent,
     kills: u32,
+    pace: Pace,
     mut restart: impl FnMut(&mut Agent, u32),
 ) -> Figures {
     let everywhere = |port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
@@ -193,7 +228,7 @@ pub fn survive(
     let lives: Vec<TcpStream> = ways
         .map(|(family, outbound)| connect(world, family, outbound).expect("a rule allows it"))
         .collect();
-    let counts = Counts::default();
+    let counts = Counts::new(pace);
     let (mut called, mut let_out) = (0, 0);
     let broke = thread::scope(|scope| {
         let counts = &counts;

@@ -47,7 +47,8 @@ impl Detach {
         let directory = super::pin_dir(self.pin_dir);
         let failure = match datapath::detach(directory.as_deref(), &interfaces) {
             Ok(0) => {
-                let mut failure = Failure::from(no_agent);
+                // To start an agent is no cure for this.
+                let mut failure = Failure { cure: None, ..Failure::from(no_agent) };
                 if let Some(directory) = directory {
                     failure.message +=
                         &format!("; and nothing is pinned at {}", directory.display());

@@ -123,7 +123,7 @@ impl On {
         let done: Value = match socket.ask(&Request::Switch) {
             Ok(done) => done,
             Err(failure) => {
-                eprintln!("nsp: on: nothing is hooked before an agent runs");
+                eprintln!("nsp: on: the switch is on, and nothing is hooked before an agent runs");
                 return Err(failure);
             }
         };

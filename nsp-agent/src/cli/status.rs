@@ -3,11 +3,13 @@
 mod dns;
 mod others;
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::Value;
 
-use super::{Failure, Socket, print_json, text};
-use crate::control::Request;
+use super::{Failure, PIN_DIR, Socket, print_json, text};
+use crate::{control::Request, datapath};
 
 /// Show modes, interfaces, flows, counters, names and what is wrong.
 #[derive(Args, Debug)]
@@ -17,6 +19,9 @@ pub(crate) struct Status {
     /// Names: their addresses, from whom and until when, and what cannot be seen
     #[arg(long)]
     dns: bool,
+    /// Where the agent pins links and maps: what is in force when none answers
+    #[arg(long, value_name = "DIR", env = "NSP_PIN_DIR", default_value = PIN_DIR)]
+    pin_dir: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -25,7 +30,15 @@ pub(crate) struct Status {
 impl Status {
     pub(super) fn run(self) -> Result<(), Failure> {
         let request = if self.dns { Request::Dns } else { Request::Status };
-        let mut status = self.socket.call(&request)?;
+        let mut status = self.socket.call(&request).map_err(|mut failure| {
+            let directory = super::pin_dir(self.pin_dir);
+            let left = directory.map_or(0, |directory| datapath::count_left(&directory));
+            if left != 0 {
+                failure.message +=
+                    &format!("; {left} hooks that are pinned are in force all the same");
+            }
+            failure
+        })?;
         others::name(&mut status["otherPrograms"]);
         if self.json {
             print_json(&status);
@@ -70,6 +83,7 @@ fn print(status: &Value) {
         println!("  the file is not what is running: nsp plan, nsp apply");
     }
     match status["pinned"].as_str() {
+        _ if status["off"].is_object() => {}
         Some(directory) => println!("pinned at {directory}: in force without the agent, too"),
         None => println!("not pinned: in force as long as the agent runs"),
     }

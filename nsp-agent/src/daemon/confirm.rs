@@ -83,6 +83,8 @@ impl Agent {
             };
             let number = applied.map_err(|error| with_sources(&error))?;
             self.trial = trial;
+            // Of what was in force before. What is still wrong is found again.
+            self.last_error = None;
             return Ok(json!({"generation": number, "trial": self.trial}));
         };
         let older = sockets::read().await.map_err(|error| with_sources(&error))?.connections;
@@ -142,6 +144,7 @@ impl Agent {
             return Err("too late: the policy before is in force again".to_owned());
         }
         self.pending = None;
+        self.last_error = None;
         self.state.unconfirmed = None;
         if self.trial.is_none() {
             self.state.confirm(&self.loaded.digest);

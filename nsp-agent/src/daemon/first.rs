@@ -48,8 +48,12 @@ pub(super) fn first(
                 complaint: Some(format!("{why}; in force is what was confirmed last")),
             })
         }
-        // There is nothing to go back to: better this than an open host.
-        (None, Ok(loaded)) => Ok(First { loaded, complaint: Some(why) }),
+        // There is nothing to go back to: better this than an open host. What was confirmed of another file, or
+        // is not there any more, is no reason to complain at every start.
+        (None, Ok(loaded)) => {
+            let complaint = state.taken_back.contains(&loaded.digest).then_some(why);
+            Ok(First { loaded, complaint })
+        }
         (None, Err(errors)) => Err(errors.into()),
     }
 }

@@ -60,6 +60,11 @@ pub fn unhook(directory: Option<&Path>, interfaces: &[String]) -> Result<usize, 
     result.map(|()| hooks)
 }
 
+/// How many links are pinned in a directory, whoever has it; none where nobody may look.
+pub fn count_left(directory: &Path) -> usize {
+    pins::link_files(directory).map_or(0, |files| files.len())
+}
+
 /// Whether there is one; that one may not look is not that there is none.
 fn exists(directory: &Path) -> Result<bool, PinError> {
     directory.try_exists().map_err(|source| PinError::Io {

@@ -8,7 +8,7 @@ use nsp_tests::{
     packet::{BOTH, Party},
     pinned,
     sockets::Outcome,
-    survival::{self, Figures},
+    survival::{self, Figures, Pace},
 };
 
 use crate::seen;
@@ -40,7 +40,7 @@ fn survive(xdp_mode: &str, kills: u32, restart: impl FnMut(&mut Agent, u32)) -> 
         .start();
     let generation = |agent: &Agent| seen::number(&seen::status(agent)["generation"]);
     let before = generation(&agent);
-    let figures = survival::survive(&world, &mut agent, kills, restart);
+    let figures = survival::survive(&world, &mut agent, kills, Pace::REAL, restart);
     println!("--xdp-mode {xdp_mode}: {figures}");
     let Figures { denied, leaked, calls, lives, opened, .. } = figures;
     assert_eq!((leaked, calls[1], lives[1]), (0, 0, 0), "{figures}\n{}", agent.stderr());

@@ -89,7 +89,10 @@ fn off_works_with_the_agent_dead() {
     let refused = agent.nsp(&["on"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("nothing is hooked before an agent runs"), "{said}");
+    assert!(
+        said.contains("the switch is on, and nothing is hooked before an agent runs"),
+        "{said}"
+    );
     assert!(said.contains("\ntry: systemctl start nsp"), "{said}");
     agent.start();
     is_closed(&world);

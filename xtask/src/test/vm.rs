@@ -20,7 +20,7 @@ pub(crate) fn run(ready: &Result<()>, plan: &Plan) -> Row {
     let outcome = match (ready, vm::prepare()) {
         (Err(error), _) => Outcome::Broken(format!("{error:#}")),
         (_, Err(error)) => Outcome::NotRun(format!("{error:#}")),
-        (Ok(()), Ok(())) => match vm::run(plan.full) {
+        (Ok(()), Ok(())) => match vm::run(&vm::Extent { full: plan.full, only: &plan.filter }) {
             Ok(vm::Verdict { passed, left_out, failures, .. }) => {
                 let failed = failures.len() as u32;
                 Outcome::Ran(Counts { passed, failed, ignored: left_out, failures })

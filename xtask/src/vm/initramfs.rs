@@ -1,4 +1,5 @@
-//! What a machine starts with: busybox, `ip`, the modules, the test program and its libraries.
+//! What a machine starts with: busybox, `ip` and `tc`, the modules, the test program and
+//! its libraries.
 
 use std::fs;
 use std::io::Write as _;
@@ -26,7 +27,9 @@ pub(crate) fn make(kernel: &Kernel, guest: &Path) -> Result<PathBuf> {
     }
     let program = |name| command::find(name).with_context(|| format!("there is no {name} here"));
     fs::copy(program("busybox")?, root.join("bin/busybox"))?;
-    for (program, to) in [(program("ip")?, "bin/ip"), (guest.to_owned(), "guest")] {
+    let programs =
+        [(program("ip")?, "bin/ip"), (program("tc")?, "bin/tc"), (guest.to_owned(), "guest")];
+    for (program, to) in programs {
         fs::copy(&program, root.join(to))?;
         copy_libraries(&program, &root)?;
     }

@@ -10,7 +10,17 @@ use anyhow::{Context as _, Result, bail};
 use crate::command;
 
 /// What the tests use. One that the kernel has no module for is built in, or its test says so.
-const WANTED: [&str; 6] = ["veth", "sch_ingress", "cls_bpf", "8021q", "wireguard", "tun"];
+const WANTED: [&str; 9] = [
+    "veth",
+    "bridge",
+    "sch_ingress",
+    "cls_bpf",
+    "8021q",
+    "wireguard",
+    "tun",
+    "tcp_diag",
+    "udp_diag",
+];
 
 /// Copies the wanted modules and what they need into `to`; their names sort as they are loaded.
 pub(crate) fn copy(kernel_modules: &Path, to: &Path) -> Result<()> {

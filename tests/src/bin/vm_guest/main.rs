@@ -1,21 +1,27 @@
 //! What the virtual machine of `cargo xtask test vm` runs: do the kernel programs load on this
-//! kernel, do they judge built packets right, and do they judge what goes over real devices?
+//! kernel, do they judge built packets right, do they judge what goes over real devices, and does
+//! the perimeter outlive its agent?
 //!
 //! It needs root and nothing else, so it runs on the development machine as well. Every line that
 //! the machine outside reads starts with `report::MARK`; the last one has the sums.
 
 mod devices;
 mod explain;
+mod outlive;
 mod packets;
 mod programs;
 mod report;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use nsp_tests::prog::Hook;
 use report::Report;
 
 fn main() -> ExitCode {
+    // The agent of its own tests.
+    if env::args_os().len() > 1 {
+        return nsp_agent::cli::main();
+    }
     let mut report = Report::begin();
     // Everything after it needs the programs.
     if report.check("programs", programs::load) {
@@ -31,6 +37,7 @@ fn main() -> ExitCode {
         for device in &devices::ALL {
             device.check(&mut report);
         }
+        outlive::check(&mut report);
     }
     report.end()
 }

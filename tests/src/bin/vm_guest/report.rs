@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    env,
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     time::Instant,
@@ -10,8 +11,12 @@ use std::{
 /// How lines for the machine outside start.
 const MARK: &str = "nsp-vm:";
 
+/// What a check's name has in it if it is to be run, one or another; all are when nobody says.
+const ONLY: &str = "NSP_VM_ONLY";
+
 /// The checks so far.
 pub(crate) struct Report {
+    only: Vec<String>,
     passed: u32,
     failed: u32,
 }
@@ -26,11 +31,21 @@ impl Report {
     pub(crate) fn begin() -> Self {
         let system = rustix::system::uname();
         tell(&format!("kernel {}", system.release().to_string_lossy()));
-        Self { passed: 0, failed: 0 }
+        let only = env::var(ONLY).unwrap_or_default();
+        let only = only.split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect();
+        Self { only, passed: 0, failed: 0 }
     }
 
-    /// Runs a check, which fails by a panic, and says what became of it.
+    /// Whether anybody asked for this check.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|it| name.contains(it))
+    }
+
+    /// Runs a check, which fails by a panic, and says what became of it. False when it failed.
     pub(crate) fn check(&mut self, name: &str, work: impl FnOnce()) -> bool {
+        if !self.wants(name) {
+            return true;
+        }
         let start = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(work));
         let seconds = start.elapsed().as_secs_f64();
@@ -55,7 +70,7 @@ impl Report {
 
     /// The sums, and the process's answer.
     pub(crate) fn end(self) -> ExitCode {
-        let Self { passed, failed } = self;
+        let Self { only: _, passed, failed } = self;
         tell(&format!("{passed} passed, {failed} failed"));
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
