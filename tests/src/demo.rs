@@ -83,7 +83,8 @@ fn tell(screen: Screen) -> Told {
         "nsp check policy.toml                  what it says, what is odd",
         "nsp run --policy policy.toml           judge, log, drop nothing",
         "nsp logs -f                            who would be denied, and why",
-        "nsp mode RESOURCE enforced             or access_mode = \"enforced\" and nsp apply",
+        "nsp mode RESOURCE enforced             or access_mode = \"enforced\" and nsp apply --confirm 2m",
+        "nsp off                                nothing is judged, until nsp on",
     ]);
     screen.line("");
     let left = leftovers();

@@ -177,8 +177,11 @@ fn admitted(name: String, direction: &'static str, prefixes: &PrefixSet, names: 
     Admitted { name, direction, prefixes: prefixes.len(), v4, v6, names }
 }
 
-/// Resources that no outbound packet can be attributed to.
+/// Resources that no outbound packet can be attributed to, where it is not the host's either.
 fn outbound_not_covered(policy: &Policy) -> Vec<String> {
+    if policy.resources.values().any(|resource| matches!(resource.selector, Selector::Host)) {
+        return Vec::new();
+    }
     let uncovered = policy.resources.iter().filter(|(_, resource)| match &resource.selector {
         Selector::Host => false,
         Selector::Part(part) => part.process.is_none(),

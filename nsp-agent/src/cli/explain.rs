@@ -24,8 +24,8 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Explain {
-    /// An address and a port; or `out` and NAME:PORT or ADDRESS:PORT; or `inbound`
-    #[arg(value_name = "WHAT", required = true, num_args = 1..=2)]
+    /// An address and a port; or `out` and NAME:PORT, ADDRESS:PORT or ADDRESS PORT; or `inbound`
+    #[arg(value_name = "WHAT", required = true, num_args = 1..=3)]
     what: Vec<String>,
     /// The source (inbound)
     #[arg(long, value_name = "ADDRESS")]
@@ -119,6 +119,10 @@ impl Explain {
         let first = self.what[0].as_str();
         let outbound = matches!(first, "out" | "outbound");
         let (remote, port) = match (first, self.what.get(1)) {
+            ("out" | "outbound", Some(host)) if self.what.len() == 3 => {
+                (host.clone(), self.what.get(2).map(String::as_str))
+            }
+            _ if self.what.len() == 3 => return Err(usage("the third word makes no sense")),
             ("out" | "outbound", Some(target)) => {
                 let (host, port) = target
                     .rsplit_once(':')

@@ -213,6 +213,8 @@ impl Run {
                     PinError::Foreign(_) | PinError::Io { .. } => failure,
                 }
             }
+            DaemonError::NoInterface(_) => Failure::failed(daemon::with_sources(&error))
+                .with_cure("--interface IF, or --early to wait for one that faces the public"),
             other => Failure::failed(daemon::with_sources(&other)),
         })
     }

@@ -117,7 +117,7 @@ fn print(status: &Value) {
     for entry in each(&status["overlay"]) {
         println!("for a time: {}", super::overlay::line(entry));
     }
-    if status["calls"]["hooked"] == false {
+    if status["calls"]["hooked"] == false && status["off"].is_null() {
         println!("denied calls wait for their own timeout: {}", text(&status["calls"]["why"]));
     }
     println!("interfaces");

@@ -43,7 +43,7 @@ pub(super) struct Bindings {
     pub(super) listeners: BTreeMap<(u8, u16), u16>,
     /// Resources that nothing on this host matches.
     pub(super) unmatched: Vec<String>,
-    /// Resources whose outbound traffic cannot be told from the host's.
+    /// Resources whose outbound traffic cannot be told from the host's, where the host is no resource.
     pub(super) outbound_uncovered: Vec<String>,
 }
 
@@ -53,6 +53,10 @@ pub(super) fn bind(resources: &[BoundResource], host: &Host<'_>) -> Bindings {
     for resource in resources {
         let Selector::Part(part) = &resource.selector else { continue };
         bind_part(resource, part, host, &mut bindings);
+    }
+    if resources.iter().any(|it| matches!(it.selector, Selector::Host)) {
+        // What is nobody else's is the host's.
+        bindings.outbound_uncovered.clear();
     }
     bindings.selectors.extend(enforced_addresses(resources));
     bindings

@@ -232,6 +232,9 @@ fn unreadable(path: &Path, error: &io::Error) -> Refusal {
         siblings.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     match suggest(&name, siblings.iter().map(String::as_str)) {
         Some(near) => refusal.cure(format!("\"{}\"", printable(near))),
+        None if name.ends_with(".toml") => {
+            refusal.cure(format!("nsp init -o {}", printable(&path.to_string_lossy())))
+        }
         None => refusal,
     }
 }

@@ -224,7 +224,7 @@ fn missing(name: &str) -> PathBuf {
 fn a_missing_policy_is_an_error_that_names_it() {
     let errors = load(&missing("policy.toml")).unwrap_err().to_string();
     let expected = "nsp: /nonexistent/policy.toml: cannot find `/nonexistent/policy.toml`: no \
-                    such file";
+                    such file\ntry: nsp init -o /nonexistent/policy.toml";
     assert_eq!(errors, expected);
 }
 

@@ -23,6 +23,9 @@ const CALLS: [&str; 6] =
 /// How long a change waits to be confirmed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How late the programs may notice that it is over.
+const LATE_MAX: Duration = Duration::from_secs(1);
+
 /// What came of it.
 #[derive(Default)]
 struct Tally {
@@ -150,8 +153,10 @@ impl Stage {
         let dead = self.tally.note(&point, old, found);
         if self.verbs == APPLY_CONFIRM {
             thread::sleep(PATIENCE.saturating_sub(given.elapsed()) + Duration::from_millis(20));
-            let after = self.scene.in_force();
-            assert_eq!(after, InForce::Wholly(old), "{point}: its time is over");
+            // The programs go by ticks, which come late on a machine that has no time for them.
+            let over = Deadline::after(LATE_MAX)
+                .poll(|| (self.scene.in_force() == InForce::Wholly(old)).then_some(()));
+            assert!(over.is_some(), "{point}: its time is over: {:?}", self.scene.in_force());
         }
         self.agent.start();
         let said = self.agent.stderr();
@@ -188,7 +193,9 @@ impl Stage {
                 .collect();
             for place in 0..points {
                 let (calls, number) = all[(2 * place + 1) * all.len() / (2 * points)];
-                self.kill_at(calls, number);
+                // How many there are is not the same each time: an earlier one, where this was not reached.
+                let mut numbers = std::iter::successors(Some(number), |it| Some(it / 2));
+                numbers.by_ref().take_while(|it| *it != 0).any(|it| self.kill_at(calls, it));
             }
         }
         let Tally { neither, mixed, points: reached, .. } = &self.tally;
