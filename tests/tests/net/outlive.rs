@@ -24,7 +24,7 @@ struct Survived {
 
 /// How often it is killed.
 fn kills() -> u32 {
-    if std::env::var_os("NSP_TEST_FULL").is_some() { 100 } else { 10 }
+    if std::env::var_os("NSP_TEST_FULL").is_some() { 100 } else { 6 }
 }
 
 /// The same of what takes longer.
