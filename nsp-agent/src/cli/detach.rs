@@ -48,7 +48,8 @@ impl Detach {
         let failure = match datapath::detach(directory.as_deref(), &interfaces) {
             Ok(0) => {
                 // To start an agent is no cure for this.
-                let mut failure = Failure { cure: None, ..Failure::from(no_agent) };
+                let mut failure = Failure::from(no_agent)
+                    .with_cure("--control SOCK and --pin-dir DIR, when the agent has its own");
                 if let Some(directory) = directory {
                     failure.message +=
                         &format!("; and nothing is pinned at {}", directory.display());
