@@ -363,6 +363,7 @@ impl Agent {
             let word = if was_off { "on" } else { "off" };
             self.record_unasked(word, self.loaded.digest.clone(), Ok(&()));
         }
+        self.end_lenience();
         self.see_filters().await;
         self.repair_hooks();
         self.see_others().await;

@@ -88,6 +88,18 @@ impl Agent {
         }
     }
 
+    /// Puts the policy in force after the generation that drops nothing. What fails is tried again by the
+    /// periodic care: that generation must not stay.
+    pub(super) fn end_lenience(&mut self) {
+        if !self.is_lenient {
+            return;
+        }
+        match self.publish() {
+            Ok(_) => self.is_lenient = false,
+            Err(error) => self.complain("nothing is dropped yet", &error),
+        }
+    }
+
     /// Hooks everything again. What was begun meanwhile is taken over before anything is dropped.
     async fn go_on(&mut self) -> Result<(), DaemonError> {
         if let Err(error) = self.follow_host() {
@@ -95,12 +107,16 @@ impl Agent {
         }
         let wanted = self.wanted();
         // What waits to be confirmed would be confirmed by a generation that follows it.
-        let is_lenient = self.pending.is_none() && self.publish_lenient()?;
+        if self.pending.is_none() {
+            match self.publish_lenient() {
+                Ok(is_lenient) => self.is_lenient = is_lenient,
+                // Then what began meanwhile may lose a packet or two. To stay open would be worse.
+                Err(error) => self.complain("what began meanwhile is judged at once", &error),
+            }
+        }
         let hooked = self.hook(&wanted);
         let seeded = self.seed(true).await;
-        if is_lenient {
-            self.publish()?;
-        }
+        self.end_lenience();
         hooked?;
         seeded?;
         self.flush_stub();

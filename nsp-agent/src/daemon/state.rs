@@ -104,6 +104,8 @@ pub(super) struct Agent {
     pub(super) hooks_seen: Instant,
     /// The operator's switch, when it was looked at last.
     pub(super) switch: Position,
+    /// After it was put on: the generation in force drops nothing, and is to be followed by the policy.
+    pub(super) is_lenient: bool,
     /// The record of changes.
     pub(super) history: History,
     /// What others have at the same hooks.
@@ -208,6 +210,7 @@ impl Agent {
             cares: 0,
             hooks_seen: Instant::now(),
             switch,
+            is_lenient: false,
             history: History::new(&options.state_dir),
             others: Others::default(),
             sessions: Sessions::new(),
