@@ -4,6 +4,7 @@
 //! are a closed list (`Input`), so that a reader sees on one page what moves the agent.
 
 mod bind;
+mod care;
 mod catalogue;
 mod change;
 mod confirm;

@@ -13,3 +13,4 @@ pub mod policy;
 pub mod progress;
 pub mod sources;
 pub mod switch;
+mod whole_file;

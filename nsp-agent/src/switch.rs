@@ -5,9 +5,8 @@
 //! switch as well, for a host that cannot be reached.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs::{self, File},
+    io,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -15,7 +14,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::host::boot;
+use crate::{host::boot, whole_file};
 
 const FILE: &str = "switch.json";
 
@@ -118,14 +117,9 @@ impl Switch {
     /// # Errors
     /// When it cannot be written; it is as it was.
     pub fn write(&self, state_dir: &Path) -> io::Result<()> {
-        let path = state_dir.join(FILE);
-        let fresh = path.with_extension("new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        serde_json::to_writer(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)?;
+        let mut text = serde_json::to_vec(self)?;
+        text.push(b'\n');
+        whole_file::write(&state_dir.join(FILE), &text)?;
         File::open(state_dir)?.sync_all()
     }
 

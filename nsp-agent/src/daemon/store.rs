@@ -7,8 +7,7 @@ pub(super) mod learned;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +15,7 @@ use nsp_common::pinned::IDENTITIES;
 use serde::{Deserialize, Serialize};
 
 use super::overlay::Stored;
-use crate::{compile::identities::Identities, datapath::Owner, host::boot};
+use crate::{compile::identities::Identities, datapath::Owner, host::boot, whole_file};
 
 const FILE: &str = "state.json";
 /// Raised when the meaning of a field changes.
@@ -184,16 +183,10 @@ fn random() -> u64 {
 /// Saves the state.
 pub(super) fn save(directory: &Path, state: &State) -> Result<(), StoreError> {
     let path = directory.join(FILE);
-    let fresh = path.with_extension("new");
-    let written = (|| {
-        // In one piece: the writer of JSON makes a call of each word.
-        let mut text = serde_json::to_vec(state)?;
+    let written = serde_json::to_vec(state).map_err(io::Error::from).and_then(|mut text| {
         text.push(b'\n');
-        let mut file = File::create(&fresh)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)
-    })();
+        whole_file::write(&path, &text)
+    });
     written.map_err(|source| StoreError::Io { operation: "write", path, source })
 }
 
