@@ -2,7 +2,12 @@
 
 use std::{collections::HashMap, io};
 
-use aya::{Ebpf, EbpfError, EbpfLoader, maps::MapError, programs::Program};
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::MapError,
+    programs::{Program, ProgramError},
+};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nsp_common::{ageing::Pace, generation::SLOTS};
 
 use super::{DatapathError, Engine, FlowRoom, addresses, adopt::Shape, pins::Set};
@@ -265,6 +270,21 @@ pub(super) fn load(
     }
     let mut ebpf = loader.load(object).map_err(refused)?;
     for (name, program) in ebpf.programs_mut() {
+        verified(program)
+            .map_err(|source| DatapathError::Program { program: name.to_owned(), source })?;
+    }
+    Ok(ebpf)
+}
+
+/// Has the kernel verify and take a program.
+///
+/// Its verifier gives up (EAGAIN) when a signal comes for the thread that waits for it, be it the end of a
+/// child, and this takes long enough for one to come (kernel/bpf/verifier.c, do_check). So signals wait
+/// until it is done; whatever else interrupts it is answered as libbpf does, by five tries.
+fn verified(program: &mut Program) -> Result<(), ProgramError> {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let mut left = 5;
+    let loaded = loop {
         let loaded = match program {
             Program::Xdp(program) => program.load(),
             Program::SchedClassifier(program) => program.load(),
@@ -272,9 +292,18 @@ pub(super) fn load(
             Program::CgroupSkb(program) => program.load(),
             _ => Ok(()),
         };
-        loaded.map_err(|source| DatapathError::Program { program: name.to_owned(), source })?;
+        left -= 1;
+        match loaded {
+            Err(ProgramError::LoadError { io_error, .. })
+                if left > 0 && io_error.kind() == io::ErrorKind::WouldBlock => {}
+            loaded => break loaded,
+        }
+    };
+    if let Ok(before) = before {
+        // What was read a moment ago can be written.
+        let _unblocked = before.thread_set_mask();
     }
-    Ok(ebpf)
+    loaded
 }
 
 fn refused(error: EbpfError) -> DatapathError {

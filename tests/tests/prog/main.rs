@@ -39,6 +39,7 @@ mod resolver;
 mod resources;
 mod scopes;
 mod service_tags;
+mod signals;
 mod special_ranges;
 mod spoofed;
 mod swaps;
