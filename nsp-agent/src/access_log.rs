@@ -25,3 +25,6 @@ pub mod record;
 mod sample;
 pub mod sink;
 pub mod writer;
+
+/// Where the log is when nobody says otherwise.
+pub const DEFAULT: &str = "/var/log/nsp/access.jsonl";

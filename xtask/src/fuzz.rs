@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
+use crate::tool::Tool;
 use crate::{command, workspace};
 
-/// What the committed corpora were made with.
-const VERSION: &str = "0.13.2";
+/// The version is the one that the committed corpora were made with.
+const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 
 /// Run the fuzz targets; installs cargo-fuzz for this workspace if it is missing
 #[derive(clap::Args)]
@@ -80,7 +81,7 @@ impl Target {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { targets, seconds, asan, keep } = arguments;
     let all = <Target as clap::ValueEnum>::value_variants();
-    let tool = tool()?;
+    let tool = CARGO_FUZZ.get()?;
     for target in if targets.is_empty() { all } else { targets } {
         let name = target.name();
         command::step(&format!("fuzz {name}, {seconds} s"), || {
@@ -123,24 +124,4 @@ fn fuzz(tool: &Path, target: Target, asan: bool) -> Command {
     }
     fuzz.arg(target.name());
     fuzz
-}
-
-/// cargo-fuzz: on the path, or built into this workspace.
-fn tool() -> Result<PathBuf> {
-    let built = workspace::tools().join("bin/cargo-fuzz");
-    if command::is_executable(&built) {
-        return Ok(built);
-    }
-    if let Some(found) = command::find("cargo-fuzz") {
-        return Ok(found);
-    }
-    command::step("cargo-fuzz, a minute to build", || {
-        let mut install = command::cargo();
-        install.args(["install", "cargo-fuzz", "--quiet", "--locked", "--version", VERSION]);
-        command::run(install.arg("--root").arg(workspace::tools()))
-    })?;
-    if !command::is_executable(&built) {
-        bail!("{} was built and is not there", built.display());
-    }
-    Ok(built)
 }

@@ -10,8 +10,10 @@ mod command;
 mod demo;
 mod fuzz;
 mod privilege;
+mod sbom;
 mod setup;
 mod test;
+mod tool;
 mod vm;
 mod workspace;
 
@@ -37,6 +39,7 @@ enum Verb {
     Bench(bench::Arguments),
     Check(check::Arguments),
     Fuzz(fuzz::Arguments),
+    Sbom(sbom::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Test(arguments) => test::run(arguments),
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Verb::Sbom(arguments) => sbom::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Verb::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
     }

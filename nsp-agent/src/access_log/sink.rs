@@ -33,6 +33,15 @@ impl Target {
     pub fn of(path: &Path) -> Self {
         if path == Path::new("-") { Self::Stdout } else { Self::File(path.into()) }
     }
+
+    /// The same for somebody elsewhere: an absolute path, or `-`.
+    pub fn name(&self) -> PathBuf {
+        match self {
+            Self::Stdout => "-".into(),
+            // Only an empty path has none.
+            Self::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        }
+    }
 }
 
 /// When a file is rotated, and how many of its predecessors stay.

@@ -1,6 +1,11 @@
 //! `nsp logs`: the access log, for people or as it is.
 
-use std::{io::Write as _, ops::ControlFlow, path::PathBuf, time::Duration};
+use std::{
+    io::Write as _,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -8,6 +13,7 @@ use jiff::Timestamp;
 use super::{Failure, Socket};
 use crate::{
     access_log::{
+        self,
         line::Reader,
         read::{Filter, Log, ReadError, since},
         record::{AccessRecord, category_named},
@@ -33,9 +39,9 @@ pub(crate) struct Logs {
     /// Print the records as they are, JSON Lines with Azure's columns
     #[arg(long)]
     json: bool,
-    /// The access log
-    #[arg(long, value_name = "FILE", env = "NSP_LOG", default_value = "/var/log/nsp/access.jsonl")]
-    log: PathBuf,
+    /// The access log. Without: where the agent that runs writes it, else /var/log/nsp/access.jsonl
+    #[arg(long, value_name = "FILE", env = "NSP_LOG")]
+    log: Option<PathBuf>,
     #[command(flatten)]
     socket: Socket,
 }
@@ -43,7 +49,8 @@ pub(crate) struct Logs {
 impl Logs {
     pub(super) fn run(self) -> Result<(), Failure> {
         // What the agent still holds belongs to the log; without an agent there is none.
-        let has_agent = self.socket.call(&Request::Flush).is_ok();
+        let flushed = self.socket.call(&Request::Flush).unwrap_or_default();
+        let written = flushed["log"].as_str();
         let category = match &self.category {
             Some(text) => Some(category_named(text).ok_or_else(|| Failure {
                 code: 2,
@@ -61,15 +68,37 @@ impl Logs {
             None => None,
         };
         let filter = Filter { category, since };
+        let path = match (self.log, written) {
+            (Some(path), _) => path,
+            (None, Some("-")) => {
+                return Err(Failure::failed(
+                    "logs: the agent writes its log to its standard output",
+                )
+                .with_cure("journalctl -u nsp, or nsp run --log FILE"));
+            }
+            (None, told) => PathBuf::from(told.unwrap_or(access_log::DEFAULT)),
+        };
+        if self.follow && !path.exists() {
+            eprintln!("nsp: logs: there is no access log at {} yet", path.display());
+        }
         let opened =
-            if self.follow { Log::follow(&self.log, filter) } else { Log::open(&self.log, filter) };
+            if self.follow { Log::follow(&path, filter) } else { Log::open(&path, filter) };
         let mut log = match opened {
             Ok(log) => log,
-            Err(_) if has_agent && !self.log.exists() => {
+            Err(ReadError::Missing { path }) if written.is_some_and(|it| path == Path::new(it)) => {
                 eprintln!("nsp: no record has been written yet");
                 return Ok(());
             }
-            Err(error) => return Err(Failure::failed(error.to_string())),
+            Err(error @ ReadError::Missing { .. }) => {
+                let failure = Failure::failed(format!("logs: {error}"));
+                return Err(match written {
+                    Some(written) => {
+                        failure.with_cure(format!("the agent writes it to {written}: nsp logs"))
+                    }
+                    None => failure,
+                });
+            }
+            Err(error) => return Err(Failure::failed(format!("logs: {error}"))),
         };
         let reader = Reader::here();
         let mut out = std::io::stdout().lock();

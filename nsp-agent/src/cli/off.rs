@@ -80,7 +80,9 @@ impl Off {
                     let why = format!("off: {}", with_sources(&why));
                     Failure::failed(why).with_cure("the bare commands in docs/operations.md")
                 })?;
-                println!("{hooks} hooks that an agent left are taken away");
+                if hooks != 0 {
+                    println!("{hooks} hooks that an agent left are taken away");
+                }
                 if !detach::is_gone(error) {
                     eprintln!(
                         "nsp: off: the agent does not answer ({}); hooks that it did not pin go with its process",
@@ -136,6 +138,12 @@ impl On {
         }
         for hook in done["hooks"].as_array().into_iter().flatten() {
             println!("{}: ingress {}, egress tc", text(&hook["interface"]), text(&hook["ingress"]));
+        }
+        if done["dropsNothingYet"] == true {
+            return Err(Failure::failed(
+                "on: all is hooked, and nothing is dropped yet: the policy is tried again every second",
+            )
+            .with_cure("nsp status says why"));
         }
         let uncovered: Vec<String> = done["uncovered"]
             .as_object()

@@ -1,6 +1,6 @@
 //! `nsp run`: the daemon in the foreground.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
 use clap::{Args, ValueEnum, value_parser};
 use rustix::process::Signal;
@@ -215,6 +215,10 @@ impl Run {
             }
             DaemonError::NoInterface(_) => Failure::failed(daemon::with_sources(&error))
                 .with_cure("--interface IF, or --early to wait for one that faces the public"),
+            DaemonError::Control { ref source, .. } if source.kind() == ErrorKind::AddrInUse => {
+                Failure::failed(daemon::with_sources(&error))
+                    .with_cure("nsp status: an agent runs already; or --control SOCK for another one")
+            }
             other => Failure::failed(daemon::with_sources(&other)),
         })
     }

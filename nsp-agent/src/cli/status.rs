@@ -64,6 +64,9 @@ fn print(status: &Value) {
         };
         println!("OFF: nothing is judged {until}");
     }
+    if status["dropsNothingYet"] == true {
+        println!("OPEN: nothing is dropped yet; the policy is tried again every second");
+    }
     println!(
         "perimeter {} ({}), generation {}",
         text(&status["perimeter"]),

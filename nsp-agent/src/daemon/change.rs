@@ -197,7 +197,7 @@ impl Agent {
             Request::Overlay => Ok(self.list_overlay()),
             Request::Flush => {
                 self.drain();
-                Ok(serde_json::Value::Null)
+                Ok(serde_json::json!({"log": self.log}))
             }
             Request::Switch => self.switched().await,
             Request::Detach => Ok(serde_json::Value::Null),
@@ -243,7 +243,7 @@ fn took_ms(begun: Instant) -> u64 {
 }
 
 /// The policy in force: the file's, with the sessions of `nsp exec`.
-fn in_force<'a>(loaded: &'a Loaded, sessions: &Sessions) -> Cow<'a, Policy> {
+pub(super) fn in_force<'a>(loaded: &'a Loaded, sessions: &Sessions) -> Cow<'a, Policy> {
     let policy = &loaded.policy;
     // That their names are free was found when it was applied.
     let merged = session::merged(policy, sessions.values().map(|live| &live.session));

@@ -198,7 +198,7 @@ impl Agent {
         let Some(reason) = refused else { return Ok(()) };
         Err(format!(
             "a new connection from {} to port {}, by which this session came, would be denied ({reason}); \
-             --force applies it all the same",
+             a rule or [failsafe] with that address lets it in, --force applies the policy all the same",
             caller.remote.ip(),
             caller.local.port()
         ))

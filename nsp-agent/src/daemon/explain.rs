@@ -14,7 +14,7 @@ use nsp_common::{
 };
 use serde_json::{Value, json};
 
-use super::{errors::with_sources, state::Agent};
+use super::{change::in_force, errors::with_sources, state::Agent};
 use crate::{
     compile::oracle::Oracle, control::ExplainPacket, host::cgroups, names::naming,
     policy::model::Fqdn,
@@ -190,18 +190,34 @@ impl Agent {
         if !addresses.is_empty() {
             return Ok(addresses);
         }
-        let covers = |(_, fqdn): &(u32, Fqdn)| match fqdn.is_wildcard() {
+        let rules = self.rules_for(&name);
+        Err(if rules.is_empty() {
+            format!("no rule lists the name {name}; ask with an address")
+        } else {
+            format!(
+                "{name} is let out by {}, and no address is known for it yet: it is learned when it is asked \
+                 for; see `nsp status --dns`",
+                rules.join(", ")
+            )
+        })
+    }
+
+    /// What lets a name out: rules, each with its profile, or an entry of the live overlay.
+    fn rules_for(&self, name: &str) -> Vec<String> {
+        let covers = |fqdn: &Fqdn| match fqdn.is_wildcard() {
             true => name.strip_suffix(fqdn.base()).is_some_and(|rest| rest.ends_with('.')),
             false => name == fqdn.base(),
         };
-        Err(if self.compiled.fqdns.iter().any(covers) {
-            format!(
-                "no address is known for {name} yet: it is learned when it is asked for; see `nsp \
-                 status --dns`"
-            )
-        } else {
-            format!("no rule lists the name {name}; ask with an address")
-        })
+        let policy = in_force(&self.loaded, &self.sessions);
+        let mut found = Vec::new();
+        for (profile, it) in &policy.profiles {
+            let rules = it.outbound.iter().filter(|(_, rule)| rule.fqdns.iter().any(covers));
+            found.extend(rules.map(|(rule, _)| format!("rule {rule} of profile {profile}")));
+        }
+        if found.is_empty() && self.compiled.fqdns.iter().any(|(_, fqdn)| covers(fqdn)) {
+            found.push("an entry of `nsp allow`".to_owned());
+        }
+        found
     }
 
     /// The cgroup path of the sender that was named.

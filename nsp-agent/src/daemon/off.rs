@@ -58,6 +58,7 @@ impl Agent {
             .map(|(device, hook)| json!({"interface": device.name, "ingress": hook.name()}));
         Ok(json!({
             "off": self.off_json(),
+            "dropsNothingYet": self.is_lenient,
             "hooks": hooks.collect::<Vec<_>>(),
             "uncovered": self.uncovered,
         }))

@@ -1,11 +1,6 @@
 //! What the agent knows and does; the loop in `daemon.rs` says when.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 
@@ -25,6 +20,7 @@ use super::{
 };
 use crate::{
     access_log::{
+        self,
         catalogue::Catalogue,
         sink::{Rotation, Sink, Target},
         writer::Writer,
@@ -93,6 +89,8 @@ pub(super) struct Agent {
     pub(super) names: NamesHandle,
     pub(super) dns: DnsState,
     pub(super) writer: Writer,
+    /// Where the access log is, for `nsp logs`.
+    pub(super) log: PathBuf,
     /// Where it is kept what became of records, where that outlives the agent.
     pub(super) ledger: Option<Ledger>,
     /// Packets whose records agents before took and did not write.
@@ -166,7 +164,8 @@ impl Agent {
         let links = links::read().await.map_err(DaemonError::Host)?;
         let routes = routes::read().await.map_err(DaemonError::Host)?;
         let log = options.log.clone().or_else(|| loaded.policy.logging.file.clone());
-        let target = Target::of(log.as_deref().unwrap_or(Path::new("/var/log/nsp/access.jsonl")));
+        let target = Target::of(&log.unwrap_or_else(|| access_log::DEFAULT.into()));
+        let log = target.name();
         let ledger = datapath.ledger();
         let lost_before = ledger.as_ref().map_or(0, Ledger::untold);
         if lost_before != 0 {
@@ -203,6 +202,7 @@ impl Agent {
             names,
             dns: DnsState::default(),
             writer,
+            log,
             ledger,
             lost_before,
             catalogue: Catalogue::default(),

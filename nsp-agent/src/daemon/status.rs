@@ -47,6 +47,7 @@ impl Agent {
         let (flows, flow_tables) = self.count_flows();
         json!({
             "off": self.off_json(),
+            "dropsNothingYet": self.is_lenient,
             "perimeter": policy.perimeter.name.to_string(),
             "guid": self.catalogue.guid,
             "platform": policy.perimeter.platform.as_str(),

@@ -3,12 +3,13 @@
 use std::{
     fs,
     net::{Ipv6Addr, SocketAddr},
+    process::{Command, Output},
     thread,
     time::Duration,
 };
 
 use nsp_tests::{
-    agent::Agent,
+    agent::{Agent, nsp_binary},
     netns::World,
     packet::{BOTH, Packet, Party, eth, ipv6, udp},
     small_disk::SmallDisk,
@@ -130,6 +131,36 @@ fn full_disk_loses_lines_and_says_of_how_many_packets() {
     assert_eq!(logged + lost, sent, "logged {logged}, lost {lost}");
     assert!(logged > 0 && lost > 0, "logged {logged}, lost {lost}");
     assert!(status["accessLog"]["error"].as_str().is_some_and(|it| it.contains("space")));
+}
+
+#[test]
+fn log_is_looked_for_where_the_agent_writes_it() {
+    let world = World::builder().clients(&[Party::Stranger]).build();
+    let agent = Agent::builder(world.server()).policy(POLICY).start();
+    let logs = |of: &[&str]| {
+        let mut command = Command::new(nsp_binary());
+        command.env_remove("NSP_LOG").args(["logs", "--control"]).arg(agent.home().control());
+        world.server().output(command.args(of))
+    };
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+
+    let none = logs(&[]);
+    assert!(none.status.success() && said(&none).contains("no record"), "{}", said(&none));
+    let wrong = logs(&["--log", "/nonexistent/access.jsonl"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let log = agent.home().log();
+    let right = log.to_str().expect("a path of ours");
+    assert!(
+        said(&wrong).contains("/nonexistent") && said(&wrong).contains(right),
+        "{}",
+        said(&wrong)
+    );
+
+    let stranger = eth() / BOTH[0].ip(Party::Stranger, Party::Server) / udp(1024, SYSLOG) / "hello";
+    send(&world, std::iter::once(stranger));
+    seen::settle(&agent);
+    let some = logs(&[]);
+    assert!(String::from_utf8_lossy(&some.stdout).contains("DENY"), "{}", said(&some));
 }
 
 /// One frame from each of as many /48, none of which any rule names.

@@ -8,6 +8,7 @@ use nsp_tests::{
     netns::World,
     packet::{BOTH, Party},
     sockets::{Outcome, still_echoes},
+    strace::Strace,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -130,6 +131,35 @@ fn off_for_a_time_ends_by_itself() {
     assert!(back.is_some(), "{}", agent.stderr());
     is_closed(&world);
     live(&between);
+}
+
+#[test]
+fn on_whose_publication_fails_says_so_and_is_tried_again() {
+    const CALLS: &str = "bpf";
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let mut agent = agent(&world);
+    let log = agent.home().path().join("strace");
+    // The call after the last hook: what follows is seeding and the policy.
+    agent.nsp_ok(&["off"]);
+    let strace = Strace::attach(agent.process().pid(), CALLS, None, &log);
+    agent.nsp_ok(&["on"]);
+    let hooked = strace.calls().iter().rposition(|line| line.contains("BPF_OBJ_PIN"));
+    let place = hooked.expect("hooks are pinned") + 2;
+
+    agent.nsp_ok(&["off"]);
+    let inject = format!("error=EPERM:when={place}+");
+    let strace = Strace::attach(agent.process().pid(), CALLS, Some(&inject), &log);
+    let refused = agent.nsp(&["on"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("nothing is dropped yet"), "{said}");
+    is_open(&world);
+    strace.calls();
+    let closed = Deadline::after(Duration::from_secs(5))
+        .poll(|| (seen::status(&agent)["dropsNothingYet"] == false).then_some(()));
+    assert!(closed.is_some(), "{}", agent.stderr());
+    is_closed(&world);
 }
 
 #[test]

@@ -1,21 +1,23 @@
 //! Licences and origins of dependencies, by cargo-deny.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::Context;
+use crate::tool::Tool;
 use crate::{command, workspace};
+
+const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.19.0" };
 
 /// Without the advisories: their database needs a network, and CI must not depend on its day.
 const ASPECTS: [&str; 3] = ["bans", "licenses", "sources"];
 
 /// Runs cargo-deny where it is installed; the long form installs it into `target/tools`.
 pub(crate) fn run(context: &Context) -> Result<()> {
-    let deny = match find() {
+    let deny = match CARGO_DENY.find() {
         Some(deny) => deny,
-        None if context.full => command::step("cargo-deny, some minutes to build", install)?,
+        None if context.full => CARGO_DENY.get()?,
         None => {
             println!("    skipped: cargo-deny is not installed (cargo xtask check --full does it)");
             return Ok(());
@@ -29,16 +31,4 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         "--hide-inclusion-graph",
     ]);
     command::run(check.args(ASPECTS))
-}
-
-fn find() -> Option<PathBuf> {
-    let own = workspace::tools().join("bin/cargo-deny");
-    if command::is_executable(&own) { Some(own) } else { command::find("cargo-deny") }
-}
-
-fn install() -> Result<PathBuf> {
-    let mut install = command::cargo();
-    install.args(["install", "cargo-deny", "--quiet", "--locked", "--root"]);
-    command::run(install.arg(workspace::tools()))?;
-    Ok(workspace::tools().join("bin/cargo-deny"))
 }
