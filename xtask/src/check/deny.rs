@@ -8,7 +8,7 @@ use super::Context;
 use crate::tool::Tool;
 use crate::{command, workspace};
 
-const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.19.0" };
+const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 
 /// Without the advisories: their database needs a network, and CI must not depend on its day.
 const ASPECTS: [&str; 3] = ["bans", "licenses", "sources"];
