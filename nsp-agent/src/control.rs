@@ -16,6 +16,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{
+    self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType,
+    sockopt::{Timeout, set_socket_timeout},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -27,7 +31,7 @@ pub use change::{Applied, Caller, Confirmation, Temporary};
 use exec::SessionCall;
 use flows::FlowsPart;
 
-use crate::{datapath::FlowCursor, history::Who};
+use crate::{datapath::FlowCursor, history::Who, switch::Touch};
 
 /// Bytes of a request; the longest is a path or two.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
@@ -115,8 +119,11 @@ pub enum Request {
     },
     /// What is allowed or blocked for a time.
     Overlay,
-    /// Look at the operator's switch: it was touched.
-    Switch,
+    /// Touch the operator's switch, and do what it says.
+    Switch {
+        /// Where it is to stand.
+        to: Touch,
+    },
     /// Write the access records gathered so far.
     Flush,
     /// Unhook everything and end.
@@ -357,13 +364,7 @@ pub fn call_within<T: DeserializeOwned>(
     request: &Request,
     patience: Duration,
 ) -> Result<T, ControlError> {
-    let mut client = Client::connect(path)?;
-    let stream = client.0.get_ref();
-    let timed = stream
-        .set_read_timeout(Some(patience))
-        .and_then(|()| stream.set_write_timeout(Some(patience)));
-    timed.map_err(ControlError::Broken)?;
-    client.ask(request)
+    Client::connect_within(path, patience)?.ask(request)
 }
 
 /// A verb's end of a connection.
@@ -378,6 +379,30 @@ impl Client {
         let no_agent = |source| ControlError::NoAgent { path: path.display().to_string(), source };
         let stream = std::os::unix::net::UnixStream::connect(path).map_err(no_agent)?;
         Ok(Self(io::BufReader::new(stream)))
+    }
+
+    /// The same, where connecting, and each step after it, may take so long: a queue of connections that nobody
+    /// takes is full some time (unix(7), net/unix/af_unix.c: `SO_SNDTIMEO`).
+    ///
+    /// # Errors
+    /// [`ControlError::NoAgent`]; what is there and takes too long is [`ControlError::Broken`].
+    pub fn connect_within(path: &Path, patience: Duration) -> Result<Self, ControlError> {
+        let connect = || -> io::Result<std::os::unix::net::UnixStream> {
+            let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+            let socket = net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+            for direction in [Timeout::Send, Timeout::Recv] {
+                set_socket_timeout(&socket, direction, Some(patience))?;
+            }
+            net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+            Ok(socket.into())
+        };
+        match connect() {
+            Ok(stream) => Ok(Self(io::BufReader::new(stream))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(ControlError::Broken(error))
+            }
+            Err(source) => Err(ControlError::NoAgent { path: path.display().to_string(), source }),
+        }
     }
 
     /// Makes the request of this connection.

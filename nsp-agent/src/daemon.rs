@@ -259,19 +259,16 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
             Input::End => break,
         }
     }
-    let detached = detached.map(|(asked, answer)| {
-        agent.record_detach(asked);
-        answer
-    });
-    if detached.is_none() {
-        agent.record_end();
-    }
-    agent.end(detached.is_some());
+    let (asked, answer) = detached.unzip();
+    let ended = agent.end(asked);
     // Gone or replaced already is as good.
     let _removed = std::fs::remove_file(&socket);
-    if let Some(answer) = detached {
+    if let Some(answer) = answer {
         // Said when it is so, and written by a task that ends with this one. The verb may have gone.
-        let _sent = answer.send(Response::Ok(Answer::Value(serde_json::Value::Null)));
+        let _sent = answer.send(match ended {
+            Ok(()) => Response::Ok(Answer::Value(serde_json::Value::Null)),
+            Err(why) => Response::Error(why),
+        });
         tokio::time::sleep(FAREWELL).await;
     }
     Ok(())

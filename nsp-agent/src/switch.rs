@@ -5,8 +5,7 @@
 //! switch as well, for a host that cannot be reached.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -20,6 +19,19 @@ const FILE: &str = "switch.json";
 
 /// The word on the kernel's command line that begins a boot without the perimeter.
 pub const WORD: &str = "nsp.off";
+
+/// What somebody asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Touch {
+    /// Off.
+    Off {
+        /// For so long; for ever when absent.
+        seconds: Option<u64>,
+    },
+    /// On.
+    On,
+}
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +57,8 @@ pub struct Until {
     boot: String,
     boot_s: u64,
     wall_s: u64,
+    /// From when it was said. A wall clock that was never set would make years of it.
+    seconds: u64,
 }
 
 /// The same clocks now.
@@ -91,6 +105,7 @@ impl Switch {
             boot: clock.boot.clone(),
             boot_s: clock.boot_s.saturating_add(seconds),
             wall_s: clock.wall_s.saturating_add(seconds),
+            seconds,
         };
         Self::Off { until: seconds.map(until) }
     }
@@ -112,6 +127,15 @@ impl Switch {
         }
     }
 
+    /// What becomes of it when somebody touches it now.
+    pub fn touched(touch: Touch) -> Self {
+        let clock = Clock::now();
+        match touch {
+            Touch::Off { seconds } => Self::off(seconds, &clock),
+            Touch::On => Self::on(&clock),
+        }
+    }
+
     /// Writes it whole or not at all, and to the disk.
     ///
     /// # Errors
@@ -119,8 +143,9 @@ impl Switch {
     pub fn write(&self, state_dir: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        whole_file::write(&state_dir.join(FILE), &text)?;
-        File::open(state_dir)?.sync_all()
+        // Without an agent several verbs may write at once.
+        let draft = format!("new-{}", std::process::id());
+        whole_file::write(&state_dir.join(FILE), &draft, &text)
     }
 
     /// Whether the perimeter is on, by a switch that somebody touched or nobody did.
@@ -150,7 +175,7 @@ impl Until {
         if self.boot == clock.boot {
             self.boot_s.saturating_sub(clock.boot_s)
         } else {
-            self.wall_s.saturating_sub(clock.wall_s)
+            self.wall_s.saturating_sub(clock.wall_s).min(self.seconds)
         }
     }
 }
@@ -198,6 +223,7 @@ mod tests {
     #[case::wall_clock_set_back(clock("first", 160, 5), Position::On)]
     #[case::wall_clock_set_ahead(clock("first", 110, 99_999), left(50))]
     #[case::another_boot(clock("second", 5, 10_040), left(20))]
+    #[case::another_boot_and_no_time_yet(clock("second", 5, 0), left(60))]
     #[case::another_boot_later(clock("second", 5, 10_060), Position::On)]
     fn time_runs_by_the_clock_that_nobody_sets(#[case] now: Clock, #[case] expected: Position) {
         let switch = Switch::off(Some(60), &first());

@@ -35,6 +35,14 @@ pub fn ids(path: &Path) -> LinkIds {
     LinkIds { link: info.id(), program: info.program_id() }
 }
 
+/// Holds a pinned link as another process would, until this is dropped.
+///
+/// # Panics
+/// When there is none at the path.
+pub fn hold(path: &Path) -> PinnedLink {
+    PinnedLink::from_pin(path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+}
+
 /// Detaches a pinned link as another program would; its file stays.
 ///
 /// # Panics

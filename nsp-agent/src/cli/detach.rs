@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::{Failure, PIN_DIR, STATE_DIR, Socket};
 use crate::{
@@ -32,7 +33,7 @@ pub(crate) struct Detach {
 
 impl Detach {
     pub(super) fn run(self) -> Result<(), Failure> {
-        match call::<serde_json::Value>(&self.socket.control, &Request::Detach) {
+        match call::<Value>(&self.socket.control, &Request::Detach) {
             Ok(_) => {
                 println!("detached");
                 Ok(())
@@ -57,7 +58,8 @@ impl Detach {
                 return Err(failure);
             }
             Ok(hooks) => {
-                record(&self.state_dir, hooks);
+                let detail = json!({"hooks": hooks, "agent": "none"});
+                record(&self.state_dir, "detach", detail, None);
                 println!("detached: {hooks} hooks that an agent had left");
                 return Ok(());
             }
@@ -78,16 +80,17 @@ impl Detach {
     }
 }
 
-/// What no agent can write down.
-fn record(state_dir: &Path, hooks: usize) {
+/// What no agent can write down; `why` when it was not done.
+pub(super) fn record(state_dir: &Path, what: &str, detail: Value, why: Option<&String>) {
     if !state_dir.is_dir() {
         return;
     }
     let mut history = History::new(state_dir);
     history.append(Entry {
         by: Some(Who::here()),
-        detail: serde_json::json!({"hooks": hooks, "agent": "none"}),
-        ..Entry::new("detach", Outcome::Done)
+        detail,
+        why: why.cloned(),
+        ..Entry::new(what, if why.is_none() { Outcome::Done } else { Outcome::Refused })
     });
     if let Some(why) = history.error() {
         eprintln!("nsp: not in the history: {why}");

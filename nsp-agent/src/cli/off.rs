@@ -1,16 +1,20 @@
 //! `nsp off` and `nsp on`: break-glass.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Failure, PIN_DIR, Socket, detach, duration, text};
+use super::{Failure, PIN_DIR, STATE_DIR, Socket, detach, duration, text};
 use crate::{
-    control::{ControlError, Request, call_within},
+    control::{ControlError, Request, call, call_within},
     daemon::with_sources,
     datapath,
-    switch::{Clock, Switch},
+    switch::{Switch, Touch},
 };
 
 /// How long an agent may take to do it. Who asks for this has no time for one that hangs.
@@ -22,7 +26,7 @@ struct Places {
     #[command(flatten)]
     socket: Socket,
     /// State that outlives the agent; the switch is there
-    #[arg(long, value_name = "DIR", env = "NSP_STATE_DIR", default_value = "/var/lib/nsp")]
+    #[arg(long, value_name = "DIR", env = "NSP_STATE_DIR", default_value = STATE_DIR)]
     state_dir: PathBuf,
     /// Where the agent pins links and maps
     #[arg(long, value_name = "DIR", env = "NSP_PIN_DIR", default_value = PIN_DIR)]
@@ -49,47 +53,70 @@ pub(crate) struct On {
 
 impl Off {
     pub(super) fn run(self) -> Result<(), Failure> {
+        let to = Touch::Off { seconds: self.seconds };
+        let asked =
+            call_within::<Value>(&self.places.socket.control, &Request::Switch { to }, PATIENCE);
+        match asked {
+            Ok(done) => {
+                if let Some(error) = done["error"].as_str() {
+                    return Err(Failure::failed(format!("off: {error}"))
+                        .with_cure("the bare commands in docs/operations.md"));
+                }
+                match self.seconds {
+                    None => println!("off: nothing is judged until nsp on"),
+                    Some(seconds) => println!("off: nothing is judged for {seconds} s"),
+                }
+                Ok(())
+            }
+            Err(error @ ControlError::NotRoot) => Err(error.into()),
+            Err(error) => self.by_force(to, &error),
+        }
+    }
+
+    /// Without an agent that does it: marks the switch where agents look, and takes away what is hooked.
+    fn by_force(self, to: Touch, error: &ControlError) -> Result<(), Failure> {
         let Places { socket, state_dir, pin_dir } = self.places;
-        let marked = Switch::off(self.seconds, &Clock::now()).write(&state_dir);
+        let marked = Switch::touched(to).write(&state_dir);
         if let Err(error) = &marked {
+            let why = format!("off: cannot write in {}: {error}", state_dir.display());
             if error.kind() == io::ErrorKind::PermissionDenied {
-                let why = format!("off: cannot write in {}: {error}", state_dir.display());
                 return Err(Failure::needs_privileges(why).with_cure("sudo nsp off"));
             }
-            eprintln!("nsp: off: cannot write in {}: {error}", state_dir.display());
+            eprintln!("nsp: {why}");
         }
-        // Without the mark an agent would put back what is taken away: it has to end.
-        let request = if marked.is_ok() { Request::Switch } else { Request::Detach };
-        let asked = call_within::<Value>(&socket.control, &request, PATIENCE);
-        match &asked {
-            Ok(done) if marked.is_ok() && done["off"].is_null() => {
-                return Err(Failure::failed(format!(
-                    "off: the agent at {} has its state somewhere else",
-                    socket.control.display()
-                ))
-                .with_cure("nsp off --state-dir DIR, with the agent's own"));
+        if let ControlError::Refused(why) = error {
+            // It lives, and would put back what is taken away: it has to end.
+            eprintln!("nsp: off: the agent refuses, and is to end: {why}");
+            let ended = call_within::<Value>(&socket.control, &Request::Detach, PATIENCE);
+            if let Err(error) = ended {
+                eprintln!("nsp: off: the agent: {}", with_sources(&error));
             }
-            Ok(_) => {}
-            Err(error @ (ControlError::Refused(_) | ControlError::NotRoot)) => {
-                return Err(Failure::failed(format!("off: {error}")));
+        }
+        let directory = super::pin_dir(pin_dir);
+        let interfaces = detach::interfaces();
+        let names = interfaces.as_deref().unwrap_or_default();
+        let unhooked = datapath::unhook(directory.as_deref(), names);
+        let hooks = unhooked
+            .map_err(|why| with_sources(&why))
+            .and_then(|hooks| interfaces.as_ref().map(|_| hooks).map_err(Clone::clone));
+        let is_hung = !detach::is_gone(error) && !matches!(error, ControlError::Refused(_));
+        let detail = json!({"agent": with_sources(error), "seconds": self.seconds, "hooks": hooks});
+        detach::record(&state_dir, "off", detail, hooks.as_ref().err());
+        match hooks {
+            Ok(0) => {}
+            Ok(hooks) => println!("{hooks} hooks that an agent left are taken away"),
+            Err(why) => {
+                return Err(Failure::failed(format!("off: {why}"))
+                    .with_cure("the bare commands in docs/operations.md"));
             }
-            Err(error) => {
-                let directory = super::pin_dir(pin_dir);
-                let interfaces = detach::interfaces().unwrap_or_default();
-                let hooks = datapath::unhook(directory.as_deref(), &interfaces).map_err(|why| {
-                    let why = format!("off: {}", with_sources(&why));
-                    Failure::failed(why).with_cure("the bare commands in docs/operations.md")
-                })?;
-                if hooks != 0 {
-                    println!("{hooks} hooks that an agent left are taken away");
-                }
-                if !detach::is_gone(error) {
-                    eprintln!(
-                        "nsp: off: the agent does not answer ({}); hooks that it did not pin go with its process",
-                        with_sources(error)
-                    );
-                }
-            }
+        }
+        if is_hung && matches!(hooks, Ok(0)) {
+            return Err(Failure::failed(format!(
+                "off: the agent does not answer ({}), and no hook of it is found: what it does not pin goes with its \
+                 process",
+                with_sources(error)
+            ))
+            .with_cure("kill it; or nsp off --pin-dir DIR, with the agent's own"));
         }
         if marked.is_err() {
             return Err(Failure::failed(
@@ -97,10 +124,12 @@ impl Off {
             )
             .with_cure("systemctl mask --now nsp"));
         }
-        match (self.seconds, asked) {
-            (None, _) => println!("off: nothing is judged until nsp on"),
-            (Some(seconds), Ok(_)) => println!("off: nothing is judged for {seconds} s"),
-            (Some(seconds), Err(_)) => {
+        if is_hung {
+            eprintln!("nsp: off: the agent does not answer ({})", with_sources(error));
+        }
+        match self.seconds {
+            None => println!("off: nothing is judged until nsp on"),
+            Some(seconds) => {
                 println!(
                     "off: nothing is judged until an agent starts, {seconds} s from now or later"
                 );
@@ -113,37 +142,25 @@ impl Off {
 impl On {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Places { socket, state_dir, .. } = self.places;
-        if let Err(error) = Switch::on(&Clock::now()).write(&state_dir) {
-            let why = format!("on: cannot write in {}: {error}", state_dir.display());
-            return Err(match error.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    Failure::needs_privileges(why).with_cure("sudo nsp on")
-                }
-                _ => Failure::failed(why),
-            });
-        }
-        let done: Value = match socket.ask(&Request::Switch) {
+        let to = Touch::On;
+        let done: Value = match call(&socket.control, &Request::Switch { to }) {
             Ok(done) => done,
-            Err(failure) => {
-                eprintln!("nsp: on: the switch is on, and nothing is hooked before an agent runs");
-                return Err(failure);
+            Err(error @ (ControlError::Refused(_) | ControlError::NotRoot)) => {
+                return Err(error.into());
             }
+            Err(error) => return Err(on_without_agent(&state_dir, error)),
         };
-        if !done["off"].is_null() {
-            let agent = socket.control.display();
-            return Err(Failure::failed(format!(
-                "on: the agent at {agent} has its state somewhere else"
-            ))
-            .with_cure("nsp on --state-dir DIR, with the agent's own"));
-        }
-        for hook in done["hooks"].as_array().into_iter().flatten() {
-            println!("{}: ingress {}, egress tc", text(&hook["interface"]), text(&hook["ingress"]));
+        if let Some(error) = done["error"].as_str() {
+            return Err(Failure::failed(format!("on: {error}")).with_cure("nsp status"));
         }
         if done["dropsNothingYet"] == true {
             return Err(Failure::failed(
                 "on: all is hooked, and nothing is dropped yet: the policy is tried again every second",
             )
             .with_cure("nsp status says why"));
+        }
+        for hook in done["hooks"].as_array().into_iter().flatten() {
+            println!("{}: ingress {}, egress tc", text(&hook["interface"]), text(&hook["ingress"]));
         }
         let uncovered: Vec<String> = done["uncovered"]
             .as_object()
@@ -153,4 +170,20 @@ impl On {
             .collect();
         if uncovered.is_empty() { Ok(()) } else { Err(Failure::failed(uncovered.join("\n"))) }
     }
+}
+
+/// The switch is on; to hook anything takes an agent.
+fn on_without_agent(state_dir: &Path, error: ControlError) -> Failure {
+    if let Err(error) = Switch::touched(Touch::On).write(state_dir) {
+        let why = format!("on: cannot write in {}: {error}", state_dir.display());
+        return match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                Failure::needs_privileges(why).with_cure("sudo nsp on")
+            }
+            _ => Failure::failed(why),
+        };
+    }
+    detach::record(state_dir, "on", json!({"agent": with_sources(&error)}), None);
+    eprintln!("nsp: on: the switch is on, and nothing is hooked before an agent runs");
+    error.into()
 }

@@ -38,12 +38,16 @@ impl Agent {
         self.datapath.name_owner(&self.state.owner());
         // Resolvers that are new are trusted before their policy is in force, old ones until then.
         self.add_endpoints();
-        let number = self.datapath.publish_until(
-            &self.compiled,
-            &self.bindings.selectors,
-            &self.bindings.listeners,
-            until_ns,
-        )?;
+        let mut number = self.publish_bound(until_ns)?;
+        if self.is_lenient {
+            // It took the place of the generation that drops nothing, and would go when that does.
+            if !self.datapath.confirm() {
+                // That is over already, and the policy before is in force: it can be followed as any other.
+                self.datapath.roll_back()?;
+                number = self.publish_bound(until_ns)?;
+            }
+            self.is_lenient = false;
+        }
         catalogue::raise_versions(&in_force(&self.loaded, &self.sessions), &mut self.state);
         self.write_overlay();
         self.refresh_catalogue();
@@ -53,6 +57,11 @@ impl Agent {
         self.save_state();
         tracing::info!(generation = number, took_ms = took_ms(begun), "policy published");
         Ok(number)
+    }
+
+    fn publish_bound(&mut self, until_ns: Option<u64>) -> Result<u32, DatapathError> {
+        let (selectors, listeners) = (&self.bindings.selectors, &self.bindings.listeners);
+        self.datapath.publish_until(&self.compiled, selectors, listeners, until_ns)
     }
 
     pub(super) fn save_state(&mut self) {
@@ -99,6 +108,10 @@ impl Agent {
         strict: bool,
         until_ns: Option<u64>,
     ) -> Result<u32, DaemonError> {
+        if self.is_lenient && until_ns.is_some() {
+            // Nobody may be asked to confirm what would go back to dropping nothing.
+            self.publish()?;
+        }
         if let Some(rule) = overlay::blocks_way_in(&self.state.overlay, &loaded.policy) {
             return Err(DaemonError::FailsafeBlocked(rule));
         }
@@ -199,7 +212,7 @@ impl Agent {
                 self.drain();
                 Ok(serde_json::json!({"log": self.log}))
             }
-            Request::Switch => self.switched().await,
+            Request::Switch { to } => self.touch_switch(to).await,
             Request::Detach => Ok(serde_json::Value::Null),
             Request::Exec { .. } => Err("a session goes another way".to_owned()),
         };

@@ -170,12 +170,15 @@ impl Agent {
         }
         let wanted = self.wanted();
         // By index and kind: a device that was renamed is the same device.
-        self.attachments.retain(|device| {
+        let stay = self.attachments.retain(|device| {
             let same = |it: &Device| {
                 it.index == device.index && it.has_link_header == device.has_link_header
             };
             wanted.iter().any(same)
         });
+        for (interface, error) in stay {
+            self.complain(&format!("{interface}: still hooked"), &error);
+        }
         self.attachments.rename(&wanted);
         self.cover(&wanted);
     }

@@ -98,6 +98,10 @@ impl Others {
 impl Agent {
     /// Looks who else is at the hooks.
     pub(super) async fn see_others(&mut self) {
+        if self.is_off() {
+            // Nobody is before or after hooks that are not there.
+            return;
+        }
         match self.find_others().await {
             Ok(found) => {
                 self.others.replace(found);

@@ -7,6 +7,7 @@ use crate::{
     control::{Answer, Request},
     datapath::{DatapathError, Origin},
     history::{Entry, Outcome, Who},
+    switch::Touch,
 };
 
 impl Agent {
@@ -28,6 +29,8 @@ impl Agent {
                     "allow"
                 }
             }
+            Request::Switch { to: Touch::On } => "on",
+            Request::Switch { to: Touch::Off { .. } } => "off",
             _ => verb.as_ref().and_then(Value::as_str).unwrap_or_default(),
         };
         Entry {
@@ -41,6 +44,10 @@ impl Agent {
     /// Ends it with what came of it.
     pub(super) fn record_asked(&mut self, mut entry: Entry, done: &Result<Answer, String>) {
         match done {
+            // Off or on, and not everywhere.
+            Ok(Answer::Value(value)) if value["error"].is_string() => {
+                entry.why = value["error"].as_str().map(ToOwned::to_owned);
+            }
             Ok(answer) => {
                 let waits =
                     matches!(answer, Answer::Value(value) if value["confirmWithin"].is_number());
@@ -109,11 +116,14 @@ impl Agent {
 
     /// An orderly end.
     pub(super) fn record_end(&mut self) {
-        let stays = self.datapath.origin().is_some();
+        let stays = self.datapath.origin().is_some() && !self.is_off();
         let mut entry = Entry::new("end", Outcome::Done);
         entry.before = Some(self.loaded.digest.clone());
-        entry.detail =
-            json!({"perimeter": if stays { "stays in force" } else { "ends with the agent" }});
+        entry.detail = json!({"perimeter": match (self.is_off(), stays) {
+            (true, _) => "is off",
+            (false, true) => "stays in force",
+            (false, false) => "ends with the agent",
+        }});
         if stays {
             self.record(entry);
         } else {
@@ -121,10 +131,11 @@ impl Agent {
         }
     }
 
-    /// The perimeter is about to go.
-    pub(super) fn record_detach(&mut self, asked: Option<Entry>) {
+    /// The perimeter has gone, or should have.
+    pub(super) fn record_detach(&mut self, asked: Option<Entry>, done: &Result<(), String>) {
         if let Some(asked) = asked {
-            self.history.append(Entry { outcome: Outcome::Done, ..asked });
+            let outcome = if done.is_ok() { Outcome::Done } else { Outcome::Refused };
+            self.history.append(Entry { outcome, why: done.clone().err(), ..asked });
         }
     }
 

@@ -1,9 +1,10 @@
 //! From the kernel's records to the access log.
 
-use super::{exec, state::Agent};
+use super::{errors::with_sources, exec, off::OFF, state::Agent};
 use crate::{
     access_log::{clock::Clock, record::AccessRecord},
     datapath::Drained,
+    history::Entry,
     host::cgroups,
 };
 
@@ -57,12 +58,25 @@ impl Agent {
         cgroups::unit_of(path).map(str::to_owned)
     }
 
-    /// The last records are written. What is pinned stays in force, unless it is to go with the agent; the rest
-    /// is detached when it is dropped.
-    pub(super) fn end(mut self, detach: bool) {
-        if detach {
-            self.detach();
-        }
+    /// The last records are written. What is pinned stays in force, unless it is to go with the agent (`detach`,
+    /// with the record of who asked for that); the rest is detached when it is dropped.
+    ///
+    /// # Errors
+    /// What was to be detached and is not.
+    pub(super) fn end(mut self, detach: Option<Option<Entry>>) -> Result<(), String> {
+        let stays = detach.is_none() && self.datapath.origin().is_some();
+        let detached = match detach {
+            Some(asked) => {
+                let detached = self.detach();
+                self.record_detach(asked, &detached);
+                detached
+            }
+            None => {
+                self.record_end();
+                Ok(())
+            }
+        };
+        let is_off = self.is_off();
         self.end_sessions();
         self.drain();
         self.save_learned_at_last();
@@ -74,16 +88,19 @@ impl Agent {
                 "access log lost"
             );
         }
-        if !detach && self.datapath.origin().is_some() {
-            eprintln!("nsp: the perimeter stays in force; `nsp detach` takes it away");
+        match (stays, is_off) {
+            (true, true) => eprintln!("nsp: {OFF}"),
+            (true, false) => {
+                eprintln!("nsp: the perimeter stays in force; `nsp detach` takes it away");
+            }
+            (false, _) => {}
         }
+        detached
     }
 
     /// Unhooks everything, pinned or not.
-    fn detach(&mut self) {
-        self.unhook("detached");
-        if let Err(error) = self.datapath.remove_pins() {
-            self.complain("pins are not taken away", &error);
-        }
+    fn detach(&mut self) -> Result<(), String> {
+        self.unhook("detached")?;
+        self.datapath.remove_pins().map_err(|error| with_sources(&error))
     }
 }

@@ -163,14 +163,15 @@ impl Agent {
             self.publish()?;
             return self.seed(enforces).await;
         }
-        self.publish_lenient()?;
+        self.publish_lenient(None)?;
         self.seed(enforces).await?;
         self.publish()?;
         Ok(())
     }
 
-    /// Puts the same policy in force, dropping nothing; whether that is another one.
-    pub(super) fn publish_lenient(&mut self) -> Result<bool, DaemonError> {
+    /// Puts the same policy in force, dropping nothing; whether that is another one. At an instant, where one is
+    /// given, the kernel goes back to the one before.
+    pub(super) fn publish_lenient(&mut self, until_ns: Option<u64>) -> Result<bool, DaemonError> {
         let policy = self.with_sessions(&self.loaded.policy)?.into_owned();
         let lenient = in_transition(&policy);
         if lenient == policy {
@@ -180,7 +181,7 @@ impl Agent {
         let compiled = compile::compile_with(&lenient, &mut self.state.identities, &temporary)?;
         self.bindings = self.bind();
         let (selectors, listeners) = (&self.bindings.selectors, &self.bindings.listeners);
-        self.datapath.publish(&compiled, selectors, listeners)?;
+        self.datapath.publish_until(&compiled, selectors, listeners, until_ns)?;
         Ok(true)
     }
 

@@ -104,6 +104,8 @@ pub(super) struct Agent {
     pub(super) switch: Position,
     /// After it was put on: the generation in force drops nothing, and is to be followed by the policy.
     pub(super) is_lenient: bool,
+    /// Why the switch cannot be read, once that is told of.
+    pub(super) switch_unread: Option<String>,
     /// The record of changes.
     pub(super) history: History,
     /// What others have at the same hooks.
@@ -136,10 +138,6 @@ impl Agent {
             .collect::<Result<Vec<_>, _>>()?;
         let mut state = store::load(&options.state_dir)?;
         let saved = state.relied();
-        // What cannot be read was not written by `nsp off`.
-        let switch = off::position(&options.state_dir, &options.command_line)
-            .inspect_err(|error| tracing::error!(%error, "the switch cannot be read: on"))
-            .unwrap_or(Position::On);
         let (confirmed, waited) = (state.confirmed.clone(), state.unconfirmed.clone());
         let First { loaded, complaint } = first(&options, &mut state, progress)?;
         progress.begin("compiling");
@@ -209,8 +207,9 @@ impl Agent {
             host_name,
             cares: 0,
             hooks_seen: Instant::now(),
-            switch,
+            switch: Position::On,
             is_lenient: false,
+            switch_unread: None,
             history: History::new(&options.state_dir),
             others: Others::default(),
             sessions: Sessions::new(),
@@ -235,12 +234,15 @@ impl Agent {
             agent.follow_stubs();
         }
         agent.follow_host()?;
+        // As late as may be: somebody may have touched it while the programs were loaded.
+        agent.look_at_switch();
         let wanted: Vec<Device> = agent.wanted();
         if wanted.is_empty() && !agent.is_off() && !agent.options.early {
             return Err(DaemonError::NoInterface(agent.why_nothing()));
         }
         if agent.is_off() {
-            agent.unhook(off::OFF);
+            // What stays is complained of; without the agent nobody could tell.
+            let _unhooked = agent.unhook(off::OFF);
             agent.begin().await?;
         } else if agent.datapath.origin() == Some(Origin::Beside) {
             progress.begin("putting the policy in force");

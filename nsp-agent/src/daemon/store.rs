@@ -185,7 +185,7 @@ pub(super) fn save(directory: &Path, state: &State) -> Result<(), StoreError> {
     let path = directory.join(FILE);
     let written = serde_json::to_vec(state).map_err(io::Error::from).and_then(|mut text| {
         text.push(b'\n');
-        whole_file::write(&path, &text)
+        whole_file::write(&path, "new", &text)
     });
     written.map_err(|source| StoreError::Io { operation: "write", path, source })
 }

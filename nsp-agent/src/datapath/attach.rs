@@ -144,7 +144,7 @@ impl Attachments {
     }
 
     /// The files that hold the hooks.
-    pub(super) fn pins(&self) -> impl Iterator<Item = &Path> {
+    pub fn pins(&self) -> impl Iterator<Item = &Path> {
         let hooks = self.held.values().flat_map(|(_, it)| [&it.ingress_hook, &it.egress_hook]);
         hooks.filter_map(Hook::pin)
     }
@@ -197,20 +197,22 @@ impl Attachments {
         found
     }
 
-    /// Unhooks devices that are gone or not wanted.
-    pub fn retain(&mut self, wanted: impl Fn(&Device) -> bool) {
+    /// Unhooks devices that are gone or not wanted; answers what could not be unhooked.
+    pub fn retain(&mut self, wanted: impl Fn(&Device) -> bool) -> Vec<(String, io::Error)> {
         let unwanted = |(device, _): &(Device, Attachment)| !wanted(device);
         let gone: Vec<u32> =
             self.held.iter().filter(|(_, it)| unwanted(it)).map(|(index, _)| *index).collect();
+        let mut stay = Vec::new();
         for index in gone {
             let Some((device, attachment)) = self.held.remove(&index) else { continue };
             let Attachment { ingress: _, ingress_hook, egress_hook } = attachment;
             for hook in [ingress_hook, egress_hook] {
                 if let Err(error) = hook.remove() {
-                    tracing::error!(interface = device.name, %error, "not unhooked");
+                    stay.push((device.name.clone(), error));
                 }
             }
         }
+        stay
     }
 }
 

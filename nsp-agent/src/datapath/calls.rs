@@ -32,7 +32,7 @@ pub struct Calls {
 
 impl Calls {
     /// The files that hold them.
-    pub(super) fn pins(&self) -> impl Iterator<Item = &Path> {
+    pub fn pins(&self) -> impl Iterator<Item = &Path> {
         self.links.iter().filter_map(Link::pinned_at)
     }
 
@@ -44,12 +44,11 @@ impl Calls {
     }
 
     /// Unhooks them.
-    pub fn remove(self) {
-        for link in self.links {
-            if let Err(error) = link.remove() {
-                tracing::error!(%error, "calls are not unhooked");
-            }
-        }
+    ///
+    /// # Errors
+    /// When one stays; the others are gone.
+    pub fn remove(self) -> io::Result<()> {
+        self.links.into_iter().map(Link::remove).fold(Ok(()), |all, it| it.and(all))
     }
 }
 

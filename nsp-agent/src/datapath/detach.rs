@@ -44,15 +44,16 @@ pub fn detach(directory: Option<&Path>, interfaces: &[String]) -> Result<usize, 
 pub fn unhook(directory: Option<&Path>, interfaces: &[String]) -> Result<usize, PinError> {
     let mut hooks = 0;
     let mut result = Ok(());
-    if let Some(directory) = directory
-        && exists(directory)?
-    {
-        for file in pins::link_files(directory)? {
-            match pins::force_off(&file) {
-                Ok(()) => hooks += 1,
-                Err(error) => result = Err(error),
+    match directory.map_or(Ok(Vec::new()), pins::link_files) {
+        Ok(files) => {
+            for file in files {
+                match pins::let_go(&file) {
+                    Ok(()) => hooks += 1,
+                    Err(error) => result = Err(error),
+                }
             }
         }
+        Err(error) => result = Err(error),
     }
     for interface in interfaces {
         hooks += filter_hook::sweep(interface);

@@ -127,14 +127,17 @@ impl Link {
         let program = program.as_raw_fd().cast_unsigned();
         // The rest is about neighbours, of which none are named.
         let mut words = [program, target, hook, flags, 0, 0, 0, 0];
-        let fd = call(BPF_LINK_CREATE, &mut words)?;
+        // SAFETY: numbers alone.
+        let fd = unsafe { call(BPF_LINK_CREATE, &mut words) }?;
         // SAFETY: a descriptor that the kernel has just made, and nobody else has.
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, pin: None })
     }
 
     /// Opens a pinned link.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let fd = call(BPF_OBJ_GET, &mut with_path(&c_path(path)?, 0))?;
+        let path_c = c_path(path)?;
+        // SAFETY: the path lives until the call is over, and ends with a zero.
+        let fd = unsafe { call(BPF_OBJ_GET, &mut with_path(&path_c, 0)) }?;
         // SAFETY: as above.
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, pin: Some(path.to_owned()) })
     }
@@ -142,7 +145,9 @@ impl Link {
     /// Has a file hold it as well.
     pub(super) fn pin(&mut self, path: &Path) -> io::Result<()> {
         let fd = self.fd.as_raw_fd().cast_unsigned();
-        call(BPF_OBJ_PIN, &mut with_path(&c_path(path)?, fd))?;
+        let path_c = c_path(path)?;
+        // SAFETY: as above.
+        unsafe { call(BPF_OBJ_PIN, &mut with_path(&path_c, fd)) }?;
         self.pin = Some(path.to_owned());
         Ok(())
     }
@@ -151,7 +156,8 @@ impl Link {
     pub(super) fn update(&self, program: BorrowedFd<'_>) -> io::Result<()> {
         let link = self.fd.as_raw_fd().cast_unsigned();
         let mut words = [link, program.as_raw_fd().cast_unsigned(), 0, 0];
-        call(BPF_LINK_UPDATE, &mut words).map(drop)
+        // SAFETY: numbers alone.
+        unsafe { call(BPF_LINK_UPDATE, &mut words) }.map(drop)
     }
 
     /// What the kernel says of it.
@@ -160,7 +166,8 @@ impl Link {
         let address = (&raw mut info) as u64;
         let fd = self.fd.as_raw_fd().cast_unsigned();
         let mut words = [fd, size_of::<Info>() as u32, address as u32, (address >> 32) as u32];
-        call(BPF_OBJ_GET_INFO_BY_FD, &mut words)?;
+        // SAFETY: room for as many bytes as are said, and any bytes are an `Info`.
+        unsafe { call(BPF_OBJ_GET_INFO_BY_FD, &mut words) }?;
         Ok(info)
     }
 
@@ -184,19 +191,21 @@ impl Link {
     }
 
     /// Detaches it, whoever holds it as well (kernel 5.9).
-    pub(super) fn detach(&self) -> io::Result<()> {
+    fn detach(&self) -> io::Result<()> {
         let mut words = [self.fd.as_raw_fd().cast_unsigned()];
-        call(BPF_LINK_DETACH, &mut words).map(drop)
+        // SAFETY: numbers alone.
+        unsafe { call(BPF_LINK_DETACH, &mut words) }.map(drop)
     }
 
-    /// Lets it go, and takes its file away: it detaches unless somebody else holds it.
+    /// Detaches it, and takes its file away. A file that stays, as in a bpffs that is read-only, hooks nothing.
     pub(super) fn remove(self) -> io::Result<()> {
-        match &self.pin {
-            Some(path) => match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-            None => Ok(()),
+        self.detach()?;
+        match self.pin.as_ref().map(fs::remove_file) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(pin = ?self.pin, %error, "a file stays, of a hook that is gone");
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -212,8 +221,12 @@ fn with_path(path: &CString, fd: u32) -> [u32; 4] {
 }
 
 /// One `bpf` call; `union bpf_attr` begins with these words (linux/bpf.h; little-endian).
-pub(super) fn call(command: libc::c_int, words: &mut [u32]) -> io::Result<RawFd> {
-    // SAFETY: the attribute, and all that it points to, live through the call: the callers hold them.
+///
+/// # Safety
+/// Addresses among the words must be of memory that lives through the call, as long and of the kind that the
+/// command wants.
+pub(super) unsafe fn call(command: libc::c_int, words: &mut [u32]) -> io::Result<RawFd> {
+    // SAFETY: the attribute lives through the call; what it points to is the caller's care.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,

@@ -1,6 +1,10 @@
 //! A datapath that outlives its agent: opened over the maps that another agent left behind, or beside them.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
 use aya::maps::{Array, Map, MapData};
 use nsp_common::{
@@ -84,7 +88,7 @@ impl Drop for Outliving {
         // A start that failed: what it made is of no use to anybody.
         let mut result = self.set.remove();
         if self.origin == Origin::New {
-            result = self.pins.remove_links().and(result);
+            result = self.pins.remove_links(&BTreeSet::new()).and(result);
         }
         if let Err(error) = result {
             tracing::warn!(%error, "a set of maps that is half made stays");
@@ -275,13 +279,14 @@ impl Datapath {
         self.outliving.as_ref().map(|it| Ledger::of(it.layout.clone()))
     }
 
-    /// Takes away the hooks that agents before left. Those that are held are the caller's to let go.
+    /// Takes away the hooks that agents before left. `own` are the files of those that the caller held, and has let
+    /// go: in a bpffs that is read-only they stay, and cannot be opened.
     ///
     /// # Errors
-    /// When a file stays.
-    pub fn remove_links(&mut self) -> Result<(), DatapathError> {
+    /// When a hook stays.
+    pub fn remove_links(&mut self, own: &BTreeSet<PathBuf>) -> Result<(), DatapathError> {
         let Some(outliving) = &mut self.outliving else { return Ok(()) };
-        outliving.pins.remove_links().map_err(DatapathError::Pins)
+        outliving.pins.remove_links(own).map_err(DatapathError::Pins)
     }
 
     /// Takes away what would outlive the agent. Hooks that are held are the caller's to let go.

@@ -11,6 +11,7 @@
 //! the process however that ends.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, DirBuilder, File},
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
@@ -180,11 +181,11 @@ impl PinDir {
         names(&self.path.join(LINKS))
     }
 
-    /// Takes the links away, and so detaches what nobody else holds.
-    pub(super) fn remove_links(&self) -> Result<(), PinError> {
+    /// Detaches the links and takes them away, but for some.
+    pub(super) fn remove_links(&self, but: &BTreeSet<PathBuf>) -> Result<(), PinError> {
         let mut result = Ok(());
-        for file in files(&self.path.join(LINKS))? {
-            result = let_go(&file).map_err(failed("remove", &file)).and(result);
+        for file in files(&self.path.join(LINKS))?.iter().filter(|it| !but.contains(*it)) {
+            result = let_go(file).and(result);
         }
         result
     }
@@ -194,7 +195,7 @@ impl PinDir {
     /// # Errors
     /// When a file stays. The others are gone.
     pub fn remove(&self) -> Result<(), PinError> {
-        let mut result = self.remove_links();
+        let mut result = self.remove_links(&BTreeSet::new());
         for set in self.sets()? {
             result = set.remove().and(result);
         }
@@ -222,25 +223,24 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, PinError> {
     Ok(names(directory)?.into_iter().map(|name| directory.join(name)).collect())
 }
 
-/// Takes a pinned link away. It is opened before: whoever closes the last descriptor waits until it is detached,
-/// whoever removes the last file does not.
-pub(super) fn let_go(path: &Path) -> io::Result<()> {
+/// Detaches a pinned link, whoever holds it, and takes its file away. One that is gone already is as good.
+pub(super) fn let_go(path: &Path) -> Result<(), PinError> {
     match Link::open(path) {
-        Ok(link) => link.remove(),
-        Err(_) => fs::remove_file(path),
+        Ok(link) => link.remove().map_err(failed("detach", path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A file that is no link hooks nothing. Of a link that cannot be opened nobody knows.
+        Err(error) => remove_file(path).map_err(|_| failed("detach", path)(error)),
     }
 }
 
-/// The files of the links in a directory that somebody else may have.
+/// The files of the links in a directory that somebody else may have; none where there is no such directory.
 pub(super) fn link_files(directory: &Path) -> Result<Vec<PathBuf>, PinError> {
-    files(&directory.join(LINKS))
-}
-
-/// Detaches a pinned link, whoever holds it, and takes its file away.
-pub(super) fn force_off(path: &Path) -> Result<(), PinError> {
-    let detached = Link::open(path).and_then(|link| link.detach());
-    detached.map_err(failed("detach", path))?;
-    remove_file(path)
+    match files(&directory.join(LINKS)) {
+        Err(PinError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(Vec::new())
+        }
+        found => found,
+    }
 }
 
 fn remove_file(path: &Path) -> Result<(), PinError> {

@@ -79,7 +79,8 @@ pub fn programs_at(index: u32, side: Side) -> io::Result<Vec<u32>> {
     let mut words = [0_u32; 16];
     (words[0], words[1]) = (index, side.tcx());
     (words[4], words[5], words[6]) = (address as u32, (address >> 32) as u32, PROGRAMS_MAX as u32);
-    match call(BPF_PROG_QUERY, &mut words) {
+    // SAFETY: room for as many numbers as are said.
+    match unsafe { call(BPF_PROG_QUERY, &mut words) } {
         Ok(_) => Ok(ids[..PROGRAMS_MAX.min(words[6] as usize)].to_vec()),
         // Nobody is there; before kernel 6.6 nobody can be.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => {
@@ -94,7 +95,8 @@ pub fn programs_at(index: u32, side: Side) -> io::Result<Vec<u32>> {
 /// # Errors
 /// When it is gone, or the caller may not know (CAP_SYS_ADMIN).
 pub fn name_of_program(id: u32) -> io::Result<String> {
-    let fd = call(BPF_PROG_GET_FD_BY_ID, &mut [id, 0, 0])?;
+    // SAFETY: numbers alone.
+    let fd = unsafe { call(BPF_PROG_GET_FD_BY_ID, &mut [id, 0, 0]) }?;
     // SAFETY: a descriptor that the kernel has just made, and nobody else has.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let name = info(fd.as_fd())?.name;
@@ -107,7 +109,8 @@ fn info(program: BorrowedFd<'_>) -> io::Result<Info> {
     let address = (&raw mut info) as u64;
     let fd = program.as_raw_fd().cast_unsigned();
     let mut words = [fd, size_of::<Info>() as u32, address as u32, (address >> 32) as u32];
-    call(BPF_OBJ_GET_INFO_BY_FD, &mut words)?;
+    // SAFETY: room for as many bytes as are said, and any bytes are an `Info`.
+    unsafe { call(BPF_OBJ_GET_INFO_BY_FD, &mut words) }?;
     Ok(info)
 }
 

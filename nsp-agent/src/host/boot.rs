@@ -11,8 +11,8 @@ pub fn id() -> String {
     text.map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
-/// Whether a word stands by itself on the kernel's command line. What is behind ` -- ` is init's, and none of
-/// the kernel's words has a blank in it that is not quoted.
+/// Whether a word stands by itself on the kernel's command line, also behind ` -- `, where words are init's: who
+/// writes it there means it.
 pub fn has_word(command_line: &Path, word: &str) -> bool {
     let text = fs::read_to_string(command_line).unwrap_or_default();
     text.split_ascii_whitespace().any(|it| it == word)

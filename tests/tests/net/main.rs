@@ -57,6 +57,7 @@ mod service;
 mod spoofed;
 mod strict_dns;
 mod switch;
+mod switch_broken;
 mod takeover;
 mod tun;
 mod two_hundred;

@@ -8,7 +8,6 @@ use nsp_tests::{
     netns::World,
     packet::{BOTH, Party},
     sockets::{Outcome, still_echoes},
-    strace::Strace,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -18,7 +17,7 @@ use crate::{
     seen, service,
 };
 
-fn agent(world: &World) -> Agent {
+pub(crate) fn agent(world: &World) -> Agent {
     Agent::builder(world.server()).policy(&policy("enforced")).start()
 }
 
@@ -32,7 +31,7 @@ fn live(connections: &[TcpStream]) {
     assert!(connections.iter().all(still_echoes), "a conversation is cut");
 }
 
-fn off(agent: &Agent) -> Value {
+pub(crate) fn off(agent: &Agent) -> Value {
     seen::status(agent)["off"].clone()
 }
 
@@ -134,35 +133,6 @@ fn off_for_a_time_ends_by_itself() {
 }
 
 #[test]
-fn on_whose_publication_fails_says_so_and_is_tried_again() {
-    const CALLS: &str = "bpf";
-    let world = world();
-    let _postgres = service::tcp(world.server(), POSTGRES);
-    let mut agent = agent(&world);
-    let log = agent.home().path().join("strace");
-    // The call after the last hook: what follows is seeding and the policy.
-    agent.nsp_ok(&["off"]);
-    let strace = Strace::attach(agent.process().pid(), CALLS, None, &log);
-    agent.nsp_ok(&["on"]);
-    let hooked = strace.calls().iter().rposition(|line| line.contains("BPF_OBJ_PIN"));
-    let place = hooked.expect("hooks are pinned") + 2;
-
-    agent.nsp_ok(&["off"]);
-    let inject = format!("error=EPERM:when={place}+");
-    let strace = Strace::attach(agent.process().pid(), CALLS, Some(&inject), &log);
-    let refused = agent.nsp(&["on"]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("nothing is dropped yet"), "{said}");
-    is_open(&world);
-    strace.calls();
-    let closed = Deadline::after(Duration::from_secs(5))
-        .poll(|| (seen::status(&agent)["dropsNothingYet"] == false).then_some(()));
-    assert!(closed.is_some(), "{}", agent.stderr());
-    is_closed(&world);
-}
-
-#[test]
 fn off_reaches_hooks_that_are_not_pinned() {
     let world = world();
     let _postgres = service::tcp(world.server(), POSTGRES);
@@ -196,7 +166,7 @@ fn off_that_cannot_be_kept_takes_the_agent_along_and_says_so() {
     let _postgres = service::tcp(world.server(), POSTGRES);
     let mut agent = agent(&world);
     // A file cannot be written where a directory is, by root either.
-    fs::create_dir(agent.home().state_dir().join("switch.new")).expect("a directory of ours");
+    fs::create_dir(agent.home().state_dir().join("switch.json")).expect("a directory of ours");
     let done = agent.nsp(&["off"]);
     let said = String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(1), "{said}");
