@@ -5,22 +5,13 @@
 //! anything else (checked by the peer's credentials, `SO_PEERCRED`).
 
 pub mod change;
+mod client;
 pub mod exec;
 pub mod flows;
 
-use std::{
-    io,
-    os::fd::{AsFd as _, BorrowedFd},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
-use rustix::net::{
-    self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType,
-    sockopt::{Timeout, set_socket_timeout},
-};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
@@ -28,6 +19,7 @@ use tokio::{
 };
 
 pub use change::{Applied, Caller, Confirmation, Temporary};
+pub use client::{Client, ControlError, call, call_within};
 use exec::SessionCall;
 use flows::FlowsPart;
 
@@ -208,32 +200,6 @@ pub struct Call {
     pub answer: oneshot::Sender<Response<Answer>>,
 }
 
-/// What can go wrong between a verb and the daemon.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// Nobody listens.
-    #[error("no agent answers at {path}")]
-    NoAgent {
-        /// The socket.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The connection broke.
-    #[error("the agent did not answer")]
-    Broken(#[source] io::Error),
-    /// The answer makes no sense.
-    #[error("the agent's answer cannot be read")]
-    Garbled(#[source] serde_json::Error),
-    /// The daemon refuses.
-    #[error("{0}")]
-    Refused(String),
-    /// It does what was asked for root alone.
-    #[error("only root may ask for this")]
-    NotRoot,
-}
-
 /// How long an agent that was killed may take to let its socket go, and how often to look.
 const DYING: Duration = Duration::from_millis(1000);
 const DYING_STEP: Duration = Duration::from_millis(50);
@@ -345,94 +311,4 @@ async fn read(stream: &mut UnixStream) -> Result<Request, String> {
     let read = BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line).await;
     read.map_err(|error| format!("cannot read the request: {error}"))?;
     serde_json::from_str(&line).map_err(|error| format!("cannot read the request: {error}"))
-}
-
-/// Asks the daemon at `path`.
-///
-/// # Errors
-/// [`ControlError`].
-pub fn call<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<T, ControlError> {
-    Client::connect(path)?.ask(request)
-}
-
-/// The same, for who cannot wait: one that does not answer in time is [`ControlError::Broken`].
-///
-/// # Errors
-/// [`ControlError`].
-pub fn call_within<T: DeserializeOwned>(
-    path: &Path,
-    request: &Request,
-    patience: Duration,
-) -> Result<T, ControlError> {
-    Client::connect_within(path, patience)?.ask(request)
-}
-
-/// A verb's end of a connection.
-pub struct Client(io::BufReader<std::os::unix::net::UnixStream>);
-
-impl Client {
-    /// Connects to the daemon at `path`.
-    ///
-    /// # Errors
-    /// [`ControlError::NoAgent`].
-    pub fn connect(path: &Path) -> Result<Self, ControlError> {
-        let no_agent = |source| ControlError::NoAgent { path: path.display().to_string(), source };
-        let stream = std::os::unix::net::UnixStream::connect(path).map_err(no_agent)?;
-        Ok(Self(io::BufReader::new(stream)))
-    }
-
-    /// The same, where connecting, and each step after it, may take so long: a queue of connections that nobody
-    /// takes is full some time (unix(7), net/unix/af_unix.c: `SO_SNDTIMEO`).
-    ///
-    /// # Errors
-    /// [`ControlError::NoAgent`]; what is there and takes too long is [`ControlError::Broken`].
-    pub fn connect_within(path: &Path, patience: Duration) -> Result<Self, ControlError> {
-        let connect = || -> io::Result<std::os::unix::net::UnixStream> {
-            let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
-            let socket = net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
-            for direction in [Timeout::Send, Timeout::Recv] {
-                set_socket_timeout(&socket, direction, Some(patience))?;
-            }
-            net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-            Ok(socket.into())
-        };
-        match connect() {
-            Ok(stream) => Ok(Self(io::BufReader::new(stream))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(ControlError::Broken(error))
-            }
-            Err(source) => Err(ControlError::NoAgent { path: path.display().to_string(), source }),
-        }
-    }
-
-    /// Makes the request of this connection.
-    ///
-    /// # Errors
-    /// [`ControlError`].
-    pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, ControlError> {
-        let line = serde_json::to_string(request).map_err(ControlError::Garbled)?;
-        self.say(&line)
-    }
-
-    /// Says a line, and hears what the daemon answers to it.
-    ///
-    /// # Errors
-    /// [`ControlError`].
-    pub fn say<T: DeserializeOwned>(&mut self, line: &str) -> Result<T, ControlError> {
-        use std::io::{BufRead as _, Write as _};
-        let line = format!("{line}\n");
-        self.0.get_mut().write_all(line.as_bytes()).map_err(ControlError::Broken)?;
-        let mut answer = String::new();
-        self.0.read_line(&mut answer).map_err(ControlError::Broken)?;
-        match serde_json::from_str(&answer).map_err(ControlError::Garbled)? {
-            Response::Ok(value) => Ok(value),
-            Response::Error(why) => Err(ControlError::Refused(why)),
-            Response::NotRoot => Err(ControlError::NotRoot),
-        }
-    }
-
-    /// What becomes readable when the daemon goes.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.get_ref().as_fd()
-    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, PIN_DIR, STATE_DIR, Socket, detach, duration, text};
 use crate::{
-    control::{ControlError, Request, call, call_within},
+    control::{Client, ControlError, Request, call, call_within},
     daemon::with_sources,
     datapath,
     switch::{Switch, Touch},
@@ -99,7 +99,7 @@ impl Off {
         let hooks = unhooked
             .map_err(|why| with_sources(&why))
             .and_then(|hooks| interfaces.as_ref().map(|_| hooks).map_err(Clone::clone));
-        let is_hung = !detach::is_gone(error) && !matches!(error, ControlError::Refused(_));
+        let is_hung = !matches!(error, ControlError::Refused(_)) && is_there(&socket, error);
         let detail = json!({"agent": with_sources(error), "seconds": self.seconds, "hooks": hooks});
         detach::record(&state_dir, "off", detail, hooks.as_ref().err());
         match hooks {
@@ -170,6 +170,13 @@ impl On {
             .collect();
         if uncovered.is_empty() { Ok(()) } else { Err(Failure::failed(uncovered.join("\n"))) }
     }
+}
+
+/// Whether an agent that did not do it is there still: it may have died over it.
+fn is_there(socket: &Socket, error: &ControlError) -> bool {
+    !detach::is_gone(error)
+        && !Client::connect_within(&socket.control, PATIENCE)
+            .is_err_and(|again| detach::is_gone(&again))
 }
 
 /// The switch is on; to hook anything takes an agent.

@@ -199,7 +199,11 @@ impl Link {
 
     /// Detaches it, and takes its file away. A file that stays, as in a bpffs that is read-only, hooks nothing.
     pub(super) fn remove(self) -> io::Result<()> {
-        self.detach()?;
+        match self.detach() {
+            // Something else that is pinned there, which hooks nothing.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            detached => detached?,
+        }
         match self.pin.as_ref().map(fs::remove_file) {
             Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(pin = ?self.pin, %error, "a file stays, of a hook that is gone");

@@ -173,3 +173,52 @@ fn hooks_that_hang_with_an_agent_and_are_pinned_nowhere_are_told_of() {
     assert!(obeyed.is_some(), "{}", agent.stderr());
     is_open(&world);
 }
+
+/// Calls by which the agent does what the switch says.
+const CALLS: [&str; 3] = ["bpf", "/^rename", "/^(unlink|rmdir)"];
+
+#[test]
+fn agent_killed_at_any_call_of_off_or_on_is_obeyed_and_obeys_at_its_next_start() {
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let mut agent = agent(&world);
+    let log = agent.home().path().join("strace");
+    let step = if std::env::var_os("NSP_TEST_FULL").is_some() { 1 } else { 12 };
+    let (mut killed, mut went_on) = (0, 0);
+    for calls in CALLS {
+        for place in (1..).step_by(step) {
+            let mut survived = 0;
+            for verb in ["off", "on"] {
+                let inject = format!("signal=SIGKILL:when={place}");
+                let strace = Strace::attach(agent.process().pid(), calls, Some(&inject), &log);
+                let done = agent.nsp(&[verb]);
+                strace.calls();
+                let when = format!("{verb}, {calls} {place}: {done:?}");
+                if agent.is_running() {
+                    assert!(done.status.success(), "{when}");
+                    survived += 1;
+                } else {
+                    killed += 1;
+                    // To go off takes no agent; to come on takes one.
+                    assert_eq!(done.status.success(), verb == "off", "{when}");
+                    if verb == "off" {
+                        is_open(&world);
+                    }
+                    agent.kill();
+                    agent.start();
+                }
+                if verb == "off" {
+                    is_open(&world)
+                } else {
+                    is_closed(&world)
+                };
+            }
+            went_on += survived;
+            if survived == 2 {
+                break;
+            }
+        }
+    }
+    println!("killed at {killed} calls of off and on, went on at {went_on}: obeyed each time");
+    assert!(killed >= 4, "{killed}");
+}
