@@ -70,7 +70,7 @@ impl Story {
 
     /// A third of the starts after the first is under XDP. With the next TC takes its place, and goes on.
     fn nothing_leaks_and_nothing_is_cut(&mut self) {
-        let kills = if env::var_os("NSP_TEST_FULL").is_some() { 12 } else { 3 };
+        let kills = if env::var_os("NSP_TEST_FULL").is_some() { 12 } else { 2 };
         let restart = |agent: &mut Agent, kill| {
             let mode = if kill < kills / 3 { "native" } else { "off" };
             agent.restart_with(&["--xdp-mode", mode]);
