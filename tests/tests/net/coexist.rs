@@ -10,22 +10,9 @@ use nsp_tests::{
 };
 use serde_json::json;
 
-use crate::{outbound::assert_denied, seen, service};
+use crate::{office::POLICY, outbound::assert_denied, seen, service};
 
 const SERVICE: u16 = 5432;
-
-const JUDGE: &str = r#"
-    [perimeter]
-    name = "payments"
-    [profile.host.inbound.office]
-    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
-    [profile.host.outbound.office]
-    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
-    [resource.host]
-    host = true
-    profile = "host"
-    access_mode = "enforced"
-"#;
 
 /// Passes and logs everything.
 const OBSERVER: &str = r#"
@@ -64,7 +51,7 @@ fn program_that_was_there_before_sees_what_passes_and_only_that() {
         .argument("--xdp-mode")
         .argument("off")
         .start();
-    let _judge = Agent::builder(world.server()).policy(JUDGE).start();
+    let _judge = Agent::builder(world.server()).policy(POLICY).start();
     traffic(&world);
     for family in BOTH {
         let (server, office) = (Party::Server.address(family), Party::Office.address(family));
@@ -116,7 +103,7 @@ fn host_firewall_and_queue_see_what_passes_and_only_that() {
     };
     for mode in ["native", "off"] {
         let tap = world.tap();
-        let agent = Agent::builder(server).policy(JUDGE).arguments(&["--xdp-mode", mode]);
+        let agent = Agent::builder(server).policy(POLICY).arguments(&["--xdp-mode", mode]);
         let agent = agent.unpinned().start();
         traffic(&world);
         assert_eq!(stranger_counted(), 0, "{mode}: dropped before the host's firewall");

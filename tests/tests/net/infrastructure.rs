@@ -15,23 +15,9 @@ use nsp_tests::{
 };
 use serde_json::json;
 
-use crate::{outbound::assert_denied, seen, service};
+use crate::{office::POLICY, outbound::assert_denied, seen, service};
 
 const SERVICE: u16 = 5432;
-
-/// Everything of the host is enforced; the office may come and be asked.
-const POLICY: &str = r#"
-    [perimeter]
-    name = "payments"
-    [profile.host.inbound.office]
-    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
-    [profile.host.outbound.office]
-    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
-    [resource.host]
-    host = true
-    profile = "host"
-    access_mode = "enforced"
-"#;
 
 fn world() -> World {
     World::builder().clients(&[Party::Office, Party::Stranger]).build()

@@ -16,25 +16,11 @@ use nsp_tests::{
 };
 use serde_json::json;
 
-use crate::{outbound::assert_denied, seen, service};
+use crate::{office::POLICY, outbound::assert_denied, seen, service};
 
 const SERVICE: u16 = 5432;
 const SYSLOG: u16 = 514;
 const BULK: u16 = 5555;
-
-/// The office may do anything both ways, nobody else anything.
-const POLICY: &str = r#"
-    [perimeter]
-    name = "payments"
-    [profile.host.inbound.office]
-    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
-    [profile.host.outbound.office]
-    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
-    [resource.host]
-    host = true
-    profile = "host"
-    access_mode = "enforced"
-"#;
 
 /// How what comes in is caught.
 const MODES: [&str; 3] = ["native", "generic", "off"];

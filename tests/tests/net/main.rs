@@ -45,6 +45,7 @@ mod names_dig;
 mod names_in_time;
 mod names_outside;
 mod names_pieces;
+mod office;
 mod outbound;
 mod outlive;
 mod overlay;

@@ -8,21 +8,12 @@ use nsp_tests::{
 };
 use serde_json::json;
 
-use crate::{outbound::assert_denied, seen, service};
+use crate::{office::POLICY, outbound::assert_denied, seen, service};
 
 const SERVICE: u16 = 5432;
 
-const POLICY: &str = r#"
-    [perimeter]
-    name = "payments"
-    [profile.host.inbound.office]
-    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
-    [profile.host.outbound.office]
-    address_prefixes = ["203.0.113.0/24", "2001:db8:100::/40"]
-    [resource.host]
-    host = true
-    profile = "host"
-    access_mode = "enforced"
+/// Beside what the office may.
+const REST: &str = r#"
     [resource.trial]
     ports = ["8000/tcp"]
     profile = "host"
@@ -48,7 +39,7 @@ fn every_mode_gives_the_same_verdicts() {
         ("off", "tc"),
     ] {
         let agent = Agent::builder(world.server())
-            .policy(POLICY)
+            .policy(&(POLICY.to_owned() + REST))
             .argument("--xdp-mode")
             .argument(mode)
             .start();
