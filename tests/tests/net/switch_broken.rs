@@ -72,7 +72,7 @@ fn agent_that_dies_on_the_way_back_leaves_the_policy_and_not_an_open_host() {
 fn off_needs_no_bpf_file_system_that_can_be_written() {
     let world = world();
     let _postgres = service::tcp(world.server(), POSTGRES);
-    let mut agent = agent(&world);
+    let agent = agent(&world);
     let bpffs = agent.home().bpffs();
     pinned::remount(&bpffs, true);
     agent.nsp_ok(&["off"]);
