@@ -3,6 +3,7 @@
 use std::{borrow::Cow, path::Path, time::Instant};
 
 use super::{
+    bind::Bindings,
     catalogue,
     errors::{DaemonError, with_sources},
     exec::Sessions,
@@ -13,7 +14,7 @@ use super::{
     watch::TAKEN_BACK,
 };
 use crate::{
-    compile,
+    compile::{self, Compiled},
     control::{Answer, Request},
     datapath::DatapathError,
     policy::{
@@ -21,6 +22,13 @@ use crate::{
         model::{AccessMode, Policy},
     },
 };
+
+/// A policy with all that was made of it, as one generation has it.
+pub(super) struct Made {
+    pub(super) loaded: Loaded,
+    compiled: Compiled,
+    bindings: Bindings,
+}
 
 impl Agent {
     /// Makes the policy in `self.compiled` the one in force, and everything beside it. A state that cannot be
@@ -49,14 +57,19 @@ impl Agent {
             self.is_lenient = false;
         }
         catalogue::raise_versions(&in_force(&self.loaded, &self.sessions), &mut self.state);
+        self.follow_policy();
+        self.save_state();
+        tracing::info!(generation = number, took_ms = took_ms(begun), "policy published");
+        Ok(number)
+    }
+
+    /// Brings what stands beside a generation in line with the policy.
+    fn follow_policy(&mut self) {
         self.write_overlay();
         self.refresh_catalogue();
         self.tell_names();
         self.set_endpoints();
         self.follow_stubs();
-        self.save_state();
-        tracing::info!(generation = number, took_ms = took_ms(begun), "policy published");
-        Ok(number)
     }
 
     fn publish_bound(&mut self, until_ns: Option<u64>) -> Result<u32, DatapathError> {
@@ -98,16 +111,16 @@ impl Agent {
 
     /// Compiles and publishes another policy; on any failure the one in force stays.
     pub(super) fn apply(&mut self, loaded: Loaded, strict: bool) -> Result<u32, DaemonError> {
-        self.apply_until(loaded, strict, None)
+        self.apply_until(loaded, strict, None).map(|(number, _)| number)
     }
 
-    /// The same until an instant, if it is not confirmed.
+    /// The same until an instant, if it is not confirmed. Answers what was in force as well.
     pub(super) fn apply_until(
         &mut self,
         loaded: Loaded,
         strict: bool,
         until_ns: Option<u64>,
-    ) -> Result<u32, DaemonError> {
+    ) -> Result<(u32, Made), DaemonError> {
         if self.is_lenient && until_ns.is_some() {
             // Nobody may be asked to confirm what would go back to dropping nothing.
             self.publish()?;
@@ -130,27 +143,51 @@ impl Agent {
             }
         }
         let previous_identities = std::mem::replace(&mut self.state.identities, identities);
-        let previous_compiled = std::mem::replace(&mut self.compiled, compiled);
-        let previous_loaded = std::mem::replace(&mut self.loaded, loaded);
+        let bindings = self.bindings.clone();
+        let previous = self.exchange(Made { loaded, compiled, bindings });
         let saved = self.save_before();
         let is_saved = saved.is_ok();
         let published = saved
             .map_err(DaemonError::from)
             .and_then(|()| self.publish_until(until_ns).map_err(DaemonError::from));
-        if published.is_ok() {
-            self.cover_chosen();
-        } else {
-            self.state.identities = previous_identities;
-            self.compiled = previous_compiled;
-            self.loaded = previous_loaded;
-            self.bindings = self.bind();
-            // The maps must not name more identities than the state has: nobody would go on with them.
-            self.datapath.name_owner(&self.state.owner());
-            if is_saved {
-                self.save_state();
+        match published {
+            Ok(number) => {
+                self.cover_chosen();
+                Ok((number, previous))
+            }
+            Err(error) => {
+                self.state.identities = previous_identities;
+                self.exchange(previous);
+                // The maps must not name more identities than the state has: nobody would go on with them.
+                self.datapath.name_owner(&self.state.owner());
+                if is_saved {
+                    self.save_state();
+                }
+                Err(error)
             }
         }
-        published
+    }
+
+    fn exchange(&mut self, made: Made) -> Made {
+        let Made { loaded, compiled, bindings } = made;
+        Made {
+            loaded: std::mem::replace(&mut self.loaded, loaded),
+            compiled: std::mem::replace(&mut self.compiled, compiled),
+            bindings: std::mem::replace(&mut self.bindings, bindings),
+        }
+    }
+
+    /// The kernel has gone back to a generation, and the agent does: to that, whatever comes of it, and then to
+    /// the same policy published anew, for the host and the sessions may be others by now.
+    pub(super) fn go_back_to(&mut self, before: Made) {
+        self.exchange(before);
+        if let Err(error) = self.apply(self.loaded.clone(), false) {
+            self.complain("the policy before is in force as it was", &error);
+            self.follow_policy();
+            self.cover_chosen();
+            self.rebind();
+            self.end_unheld_sessions();
+        }
     }
 
     /// Reads a policy that is to be applied.

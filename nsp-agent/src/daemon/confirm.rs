@@ -14,6 +14,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
+    change::Made,
     errors::with_sources,
     state::{Agent, now_ns},
     stricter::stricter,
@@ -29,7 +30,7 @@ use crate::{
 pub(super) struct Pending {
     until: Instant,
     /// What comes back, and where it came from when that is not the default file.
-    before: Loaded,
+    before: Made,
     trial_before: Option<PathBuf>,
     /// Connections that were there already: that one of them lives on proves nothing.
     older: HashSet<(SocketAddr, SocketAddr)>,
@@ -49,7 +50,7 @@ impl Agent {
 
     /// The policy that a change which waits goes back to.
     pub(super) fn policy_before(&self) -> Option<&Policy> {
-        self.pending.as_ref().map(|pending| &pending.before.policy)
+        self.pending.as_ref().map(|pending| &pending.before.loaded.policy)
     }
 
     /// An error while a change waits: what it would go back to must not become something else.
@@ -89,15 +90,14 @@ impl Agent {
         };
         let older = sockets::read().await.map_err(|error| with_sources(&error))?.connections;
         let older = older.into_iter().map(|it| (it.remote, it.local)).collect();
-        let before = self.loaded.clone();
         // Saved with the rest of the state before the kernel has it: whatever ends the agent, the next one
         // knows that nobody confirmed this.
         self.state.unconfirmed = Some(loaded.digest.clone());
         let patience = Duration::from_secs(seconds);
         let until_ns = now_ns() + seconds * 1_000_000_000;
         let until = Instant::now() + patience;
-        let number = match self.apply_until(loaded, strict, Some(until_ns)) {
-            Ok(number) => number,
+        let (number, before) = match self.apply_until(loaded, strict, Some(until_ns)) {
+            Ok(applied) => applied,
             Err(error) => {
                 self.state.unconfirmed = None;
                 self.save_state();
@@ -170,8 +170,7 @@ impl Agent {
         Ok(json!({"generation": self.datapath.generation()}))
     }
 
-    /// The change that waited is over. The kernel has gone back already, or does now; then the policy before
-    /// is published anew, for the host may have changed meanwhile.
+    /// The change that waited is over. The kernel has gone back already, or does now.
     pub(super) fn take_back(&mut self, why: &str) {
         let Some(Pending { before, trial_before, .. }) = self.pending.take() else { return };
         let waited = self.loaded.digest.clone();
@@ -181,9 +180,7 @@ impl Agent {
         }
         self.state.take_back_unconfirmed();
         self.trial = trial_before;
-        if let Err(error) = self.apply(before, false) {
-            self.complain("the policy before is in force as it was", &error);
-        }
+        self.go_back_to(before);
         self.record(Entry {
             why: Some(why.to_owned()),
             before: Some(waited),

@@ -102,7 +102,9 @@ impl Agent {
             return Err(format!("the caller's cgroup {origin} cannot be seen from here"));
         }
         self.may_begin(peer, &origin)?;
-        let number = session::free_number(&self.loaded.policy, &self.sessions)
+        let policies: Vec<_> =
+            [Some(&self.loaded.policy), self.policy_before()].into_iter().flatten().collect();
+        let number = session::free_number(&policies, &self.sessions)
             .ok_or_else(|| format!("{} sessions run already", session::SESSIONS_MAX))?;
         self.sessions_begun += 1;
         let leaf_name = format!("nsp-exec-{}-{}", std::process::id(), self.sessions_begun);
@@ -196,6 +198,24 @@ impl Agent {
             end_processes(std::slice::from_ref(&live.session.leaf));
         }
         self.close_session(number);
+    }
+
+    /// Ends the sessions that the generation in force knows nothing of: nothing would hold them.
+    pub(super) fn end_unheld_sessions(&mut self) {
+        let is_held = |live: &Live| {
+            self.compiled.resources.iter().any(|it| it.association == live.association)
+        };
+        let unheld: Vec<u16> = self
+            .sessions
+            .iter()
+            .filter(|(_, it)| !is_held(it))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in unheld {
+            let session = Name::of_session(number);
+            tracing::error!(%session, "ended: the generation in force does not hold it");
+            self.end_session(number);
+        }
     }
 
     /// Takes a session out of the policy, and answers what it was refused.

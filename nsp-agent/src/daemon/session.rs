@@ -85,13 +85,14 @@ pub(super) fn rules(allow: &[String]) -> Result<BTreeMap<Name, OutboundRule>, Re
     allow.iter().map(|text| Allowed::parse(text).map(|allowed| allowed.rule())).collect()
 }
 
-/// The first name that neither the policy nor a session has.
-pub(super) fn free_number<T>(policy: &Policy, taken: &BTreeMap<u16, T>) -> Option<u16> {
+/// The first name that none of the policies and no session has.
+pub(super) fn free_number<T>(policies: &[&Policy], taken: &BTreeMap<u16, T>) -> Option<u16> {
     (1..=SESSIONS_MAX).find(|number| {
         let name = Name::of_session(*number);
-        !taken.contains_key(number)
-            && !policy.resources.contains_key(&name)
-            && !policy.profiles.contains_key(&name)
+        let has = |policy: &&Policy| {
+            policy.resources.contains_key(&name) || policy.profiles.contains_key(&name)
+        };
+        !taken.contains_key(number) && !policies.iter().any(has)
     })
 }
 
@@ -196,7 +197,12 @@ mod tests {
     fn a_name_is_never_shared_with_the_policy() {
         let taken = POLICY.replace("resource.database", "resource.exec-1");
         let policy = read(&taken);
-        assert_eq!(free_number(&policy, &BTreeMap::from([(2, ())])), Some(3));
+        assert_eq!(free_number(&[&policy], &BTreeMap::from([(2, ())])), Some(3));
+        // One is in force, and the other comes back when nobody confirms it.
+        let other = read(&POLICY.replace("resource.database", "resource.exec-2"));
+        for both in [[&policy, &other], [&other, &policy]] {
+            assert_eq!(free_number(&both, &BTreeMap::<_, ()>::new()), Some(3));
+        }
         let session = session(1, &[], false);
         let error = merged(&policy, [session].iter()).unwrap_err().to_string();
         assert!(error.starts_with("exec-1 is the name of a session"), "{error}");

@@ -4,7 +4,7 @@
 mod ends;
 mod host;
 mod jobs;
-mod stage;
+pub(crate) mod stage;
 
 use std::net::SocketAddr;
 

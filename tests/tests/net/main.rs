@@ -59,6 +59,7 @@ mod spoofed;
 mod strict_dns;
 mod switch;
 mod switch_broken;
+mod take_back;
 mod takeover;
 mod tun;
 mod two_hundred;
