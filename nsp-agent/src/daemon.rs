@@ -27,6 +27,7 @@ mod overlay;
 pub mod pace;
 mod plan;
 mod renamed;
+mod repair;
 pub mod saved;
 mod seed;
 mod session;

@@ -1,7 +1,5 @@
 //! What is looked after every second: whether all is as it was left, and what nobody tells of.
 
-use std::time::Instant;
-
 use super::{notify::notify, state::Agent};
 use crate::{
     host::{filters, resolvers, sockets},
@@ -24,6 +22,7 @@ impl Agent {
         self.end_lenience();
         self.see_filters().await;
         self.repair_hooks();
+        self.hook_again();
         self.see_others().await;
         self.watch_policy();
         self.tidy_overlay();
@@ -67,44 +66,6 @@ impl Agent {
             if let Ok(handles) = filters::handles(index, parent).await {
                 self.attachments.see_filters(index, parent, &handles);
             }
-        }
-    }
-
-    /// Puts back hooks that somebody took away.
-    fn repair_hooks(&mut self) {
-        let gap_max_ms = self.hooks_seen.elapsed().as_millis() as u64;
-        self.hooks_seen = Instant::now();
-        let repaired = self.attachments.repair(&mut self.datapath, self.options.xdp_mode);
-        for (interface, way, again) in repaired {
-            // Where the device is gone, the kernel says so by itself.
-            if !self.links.iter().any(|link| link.name == interface) {
-                continue;
-            }
-            self.record_repair(&interface, way, gap_max_ms, again.as_ref().err());
-            match again {
-                Ok(()) => {
-                    tracing::error!(
-                        interface,
-                        way,
-                        gap_max_ms,
-                        "somebody took a hook away; it is back"
-                    );
-                    self.last_error = Some(format!(
-                        "{interface}: somebody took the hook of its {way} away; it is back, after {gap_max_ms} ms at most"
-                    ));
-                }
-                Err(error) => self.complain(&format!("{interface}: no hook at its {way}"), &error),
-            }
-        }
-        if let Ok(calls) = &mut self.calls
-            && !calls.are_there()
-        {
-            tracing::error!(
-                gap_max_ms,
-                "somebody took hooks of the cgroups away; they are put back"
-            );
-            self.hook_calls();
-            self.record_repair("all cgroups", "calls", gap_max_ms, None);
         }
     }
 }

@@ -229,8 +229,9 @@ impl Agent {
         reasons.join("; ")
     }
 
+    /// Hooks what is not hooked. What fails is tried again every second, and said once.
     pub(super) fn cover(&mut self, wanted: &[Device]) {
-        self.uncovered.clear();
+        let before = std::mem::take(&mut self.uncovered);
         for device in wanted {
             if self.attachments.covers(device.index) {
                 continue;
@@ -244,7 +245,9 @@ impl Agent {
                 }
                 Err(error) => {
                     let why = with_sources(&error);
-                    tracing::error!(interface = device.name, %why, "not covered");
+                    if before.get(&device.name) != Some(&why) {
+                        tracing::error!(interface = device.name, %why, "not covered");
+                    }
                     self.uncovered.insert(device.name.clone(), why);
                 }
             }
@@ -255,7 +258,8 @@ impl Agent {
     pub(super) fn hook(&mut self, wanted: &[Device]) -> Result<(), DaemonError> {
         self.cover(wanted);
         self.check_covered()?;
-        self.hook_calls();
+        // They are tried again, and `status` has the reason.
+        let _hooked = self.hook_calls();
         let is_left =
             |index| wanted.iter().any(|it| it.index == index) && !self.attachments.covers(index);
         self.datapath.sweep_hooks(&self.attachments, self.calls.as_ref().ok(), is_left)?;
@@ -268,14 +272,26 @@ impl Agent {
     }
 
     /// Hooks programs' calls for a way out. TC denies what these hooks would, only later: to do without
-    /// them is no failure.
-    pub(super) fn hook_calls(&mut self) {
-        self.calls =
+    /// them is no failure, and is tried again every second.
+    pub(super) fn hook_calls(&mut self) -> Result<(), String> {
+        let hooked =
             cgroups::mount_point().map_err(|error| with_sources(&error)).and_then(|mount| {
                 self.datapath.attach_calls(&mount).map_err(|error| with_sources(&error))
             });
-        if let Err(why) = &self.calls {
-            tracing::warn!(%why, "denied calls fail by their own timeout");
+        let before = std::mem::replace(&mut self.calls, hooked);
+        match &self.calls {
+            Ok(_) => {
+                if before.is_err() {
+                    tracing::info!("denied calls fail at once");
+                }
+                Ok(())
+            }
+            Err(why) => {
+                if before.err().as_ref() != Some(why) {
+                    tracing::warn!(%why, "denied calls fail by their own timeout");
+                }
+                Err(why.clone())
+            }
         }
     }
 

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{errors::with_sources, state::Agent};
+use super::state::Agent;
 use crate::{
     control::{Answer, Request},
-    datapath::{DatapathError, Origin},
+    datapath::Origin,
     history::{Entry, Outcome, Who},
     switch::Touch,
 };
@@ -97,18 +97,18 @@ impl Agent {
         });
     }
 
-    /// A hook that somebody took away, or all of the cgroups'.
+    /// A hook that somebody took away, or all of the cgroups', and why it is not back.
     pub(super) fn record_repair(
         &mut self,
         interface: &str,
         way: &str,
         gap_max_ms: u64,
-        error: Option<&DatapathError>,
+        why: Option<&String>,
     ) {
-        let outcome = if error.is_none() { Outcome::Done } else { Outcome::Refused };
+        let outcome = if why.is_none() { Outcome::Done } else { Outcome::Refused };
         self.record(Entry {
             detail: json!({"interface": interface, "way": way, "gapMaxMs": gap_max_ms}),
-            why: error.map(|error| with_sources(error)),
+            why: why.cloned(),
             before: Some(self.loaded.digest.clone()),
             ..Entry::new("repair", outcome)
         });

@@ -16,6 +16,7 @@ use super::{
     learn::{NamesHandle, start_names},
     notify::notify,
     off, overlay,
+    repair::Unrepaired,
     store::{self, Relied, State},
 };
 use crate::{
@@ -76,6 +77,8 @@ pub(super) struct Agent {
     pub(super) calls: Result<Calls, String>,
     /// Devices that should be covered and are not, with the reason.
     pub(super) uncovered: BTreeMap<String, String>,
+    /// Hooks that somebody took away and that are not back.
+    pub(super) unrepaired: Unrepaired,
     pub(super) links: Vec<Link>,
     pub(super) routes: Vec<RouteEntry>,
     pub(super) choices: Choices,
@@ -98,7 +101,7 @@ pub(super) struct Agent {
     pub(super) catalogue: Catalogue,
     pub(super) host_name: String,
     pub(super) cares: u64,
-    /// When all hooks were where they belong.
+    /// When all hooks that were put were where they belong.
     pub(super) hooks_seen: Instant,
     /// The operator's switch, when it was looked at last.
     pub(super) switch: Position,
@@ -188,6 +191,7 @@ impl Agent {
             hooked_as: BTreeMap::new(),
             calls: Err("not yet hooked".to_owned()),
             uncovered: BTreeMap::new(),
+            unrepaired: Unrepaired::default(),
             links,
             routes,
             choices: Choices::default(),

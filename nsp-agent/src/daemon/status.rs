@@ -39,7 +39,8 @@ impl Agent {
                     "judged": choice.judged,
                     "why": choice.reason,
                     "ingress": hook.map(|(_, hook)| hook.name()),
-                    "error": self.uncovered.get(&choice.name),
+                    "error": self.uncovered.get(&choice.name).cloned()
+                        .or_else(|| self.unrepaired.at(&choice.name)),
                 })
             })
             .collect();

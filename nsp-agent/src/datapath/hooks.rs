@@ -143,10 +143,15 @@ fn take_over(path: &Path, program: BorrowedFd<'_>, spot: &Spot<'_>) -> io::Resul
                 link.update(program)?;
                 return Ok(Some(link));
             }
-            Err(_) => "not a link",
+            // It may well be one: what is in there stays, and the caller tries again.
+            Err(error) => return Err(error),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(_) => "not an object of the kernel",
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENOENT) => return Ok(None),
+            // What `bpf_obj_get` says of a directory, or of anything else that is not pinned.
+            Some(libc::EACCES) => "not an object of the kernel",
+            _ => return Err(error),
+        },
     };
     tracing::warn!(pin = %path.display(), why = useless, "pinned link is replaced");
     fs::remove_file(path)?;

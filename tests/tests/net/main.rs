@@ -7,6 +7,7 @@
 
 mod accounting;
 mod adoption;
+mod again;
 mod agree;
 mod answering;
 mod apply;

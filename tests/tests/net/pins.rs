@@ -225,7 +225,7 @@ fn hook_that_somebody_takes_away_is_back_within_a_second_or_two_and_told_of() {
     });
     assert!(back.is_some(), "{}", agent.stderr());
     assert!(agent.says("somebody took a hook away; it is back", Duration::from_secs(5)));
-    assert!(agent.says("somebody took hooks of the cgroups away", Duration::from_secs(5)));
+    assert!(agent.says("interface=\"all cgroups\" way=\"calls\"", Duration::from_secs(5)));
     for family in BOTH {
         assert_denied(service::connect_out(&world, Party::Stranger, family, HTTPS));
     }
