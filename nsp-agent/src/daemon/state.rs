@@ -218,7 +218,7 @@ impl Agent {
             others: Others::default(),
             sessions: Sessions::new(),
             sessions_begun: 0,
-            last_error: complaint,
+            last_error: complaint.clone(),
             watch_refused: None,
             watched: Vec::new(),
             watch_seen: Vec::new(),
@@ -262,7 +262,7 @@ impl Agent {
         agent.self_test()?;
         agent.see_others().await;
         agent.record_start(confirmed, waited);
-        match &agent.last_error {
+        match complaint {
             Some(why) => tracing::error!(%why, "not the policy file"),
             None => agent.keep(),
         }

@@ -237,3 +237,25 @@ fn start_goes_on_with_what_was_confirmed_and_not_with_what_was_edited() {
     agent.restart_with(&["--as-it-is"]);
     assert_eq!(log_in(&world, BOTH[0]), Outcome::TimedOut);
 }
+
+#[test]
+fn start_that_complains_of_something_else_keeps_its_policy_all_the_same() {
+    const CONNECTIONS: usize = 400;
+    let world = world();
+    let _sshd = service::tcp_of_the_kernel(world.server(), SSH, 2 * CONNECTIONS);
+    let open = |_| service::open(&world, Party::Office, Family::V6, SSH);
+    let live: Vec<TcpStream> = (0..CONNECTIONS).map(open).collect();
+    let mut agent = Agent::builder(world.server())
+        .policy(&good())
+        .arguments(&["--flows", "1024", "--flows-v6", "256"])
+        .start();
+    let said = agent.stderr();
+    assert!(said.contains("a live conversation is not taken over"), "{said}");
+    assert!(!said.contains("not the policy file"), "{said}");
+    drop(live);
+    agent.stop();
+    agent.write_policy(&bad());
+    agent.start();
+    assert!(agent.says("was not applied", Duration::from_secs(1)), "{}", agent.stderr());
+    assert!(opens_within(&world, Duration::from_secs(5)));
+}
