@@ -152,6 +152,8 @@ impl Agent {
             .and_then(|()| self.publish_until(until_ns).map_err(DaemonError::from));
         match published {
             Ok(number) => {
+                // What was wrong with the file is new if it is wrong again.
+                self.watch_refused = None;
                 self.cover_chosen();
                 Ok((number, previous))
             }
@@ -216,6 +218,8 @@ impl Agent {
         }
         self.apply_for_good(loaded, false)?;
         self.trial = None;
+        // Of what was in force before. What is still wrong is found again.
+        self.last_error = None;
         Ok(())
     }
 

@@ -53,7 +53,10 @@ impl Agent {
         }
         let before = self.loaded.digest.clone();
         match self.apply_for_good(loaded, false) {
-            Ok(_) => self.record_unasked("watch", before, Ok(&())),
+            Ok(_) => {
+                self.last_error = None;
+                self.record_unasked("watch", before, Ok(&()));
+            }
             Err(error) => self.refuse_watched(with_sources(&error)),
         }
     }

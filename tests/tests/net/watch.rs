@@ -14,6 +14,7 @@ use nsp_tests::{
     packet::{BOTH, Family, Party},
     sockets::Outcome,
 };
+use serde_json::Value;
 
 use crate::{seen, service};
 
@@ -90,4 +91,60 @@ fn file_that_is_rewritten_a_hundred_times_a_second_opens_and_closes_nothing() {
         (met == Outcome::Connected).then_some(())
     });
     assert!(applied.is_some(), "{}", agent.stderr());
+}
+
+/// Reasons of the refusals that are recorded.
+fn refused(agent: &Agent) -> Vec<String> {
+    let text = agent.nsp_ok(&["history", "--json"]);
+    let all = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON Lines"));
+    all.filter(|it| it["what"] == "watch" && it["outcome"] == "refused")
+        .map(|it| it["why"].as_str().expect("a reason").to_owned())
+        .collect()
+}
+
+#[track_caller]
+fn refused_are(agent: &Agent, count: usize) -> Vec<String> {
+    let there = || Some(refused(agent)).filter(|it| it.len() == count);
+    let found = Deadline::after(Duration::from_secs(10)).poll(there);
+    found.unwrap_or_else(|| panic!("{:?} {}", refused(agent), agent.stderr()))
+}
+
+#[test]
+fn mistake_that_is_made_again_is_told_of_again() {
+    const MISTAKE: &str = "[perimeter]\nnmae = \"payments\"\n";
+    let world = World::builder().clients(&[Party::Office]).build();
+    let agent = Agent::builder(world.server())
+        .policy(&policy(RESOURCE, OFFICE))
+        .argument("--watch")
+        .start();
+    agent.write_policy(MISTAKE);
+    refused_are(&agent, 1);
+    let generation = seen::status(&agent)["generation"].clone();
+    agent.write_policy(&policy(RESOURCE, &format!("{OFFICE}{STRANGER}")));
+    let applied = || (seen::status(&agent)["generation"] != generation).then_some(());
+    assert!(Deadline::after(Duration::from_secs(10)).poll(applied).is_some());
+    assert_eq!(seen::status(&agent)["lastError"], Value::Null);
+    agent.write_policy(MISTAKE);
+    let reasons = refused_are(&agent, 2);
+    assert_eq!(reasons[0], reasons[1]);
+    let error = seen::status(&agent)["lastError"].clone();
+    assert!(error.as_str().is_some_and(|it| it.contains("is not applied")), "{error}");
+}
+
+#[test]
+fn file_that_has_judged_what_only_passes_through_is_left_to_apply() {
+    let world = World::builder().clients(&[Party::Office]).build();
+    let whole = policy(RESOURCE, OFFICE);
+    let passes = whole.replace("\"payments\"", "\"payments\"\nforwarded = \"pass\"");
+    let agent = Agent::builder(world.server()).policy(&passes).argument("--watch").start();
+    let generation = seen::status(&agent)["generation"].clone();
+    agent.write_policy(&whole);
+    let reasons = refused_are(&agent, 1);
+    assert!(reasons[0].starts_with("forwarded gets stricter: "), "{reasons:?}");
+    assert_eq!(seen::status(&agent)["generation"], generation);
+    agent.nsp_ok(&["apply"]);
+    agent.write_policy(&passes);
+    let generation = seen::status(&agent)["generation"].clone();
+    let applied = || (seen::status(&agent)["generation"] != generation).then_some(());
+    assert!(Deadline::after(Duration::from_secs(10)).poll(applied).is_some(), "it loosens");
 }
