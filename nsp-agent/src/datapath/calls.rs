@@ -48,7 +48,8 @@ impl Calls {
     /// # Errors
     /// When one stays; the others are gone.
     pub fn remove(self) -> io::Result<()> {
-        self.links.into_iter().map(Link::remove).fold(Ok(()), |all, it| it.and(all))
+        let removed: Vec<io::Result<()>> = self.links.into_iter().map(Link::remove).collect();
+        removed.into_iter().collect()
     }
 }
 
