@@ -208,9 +208,9 @@ fn agent_killed_at_any_call_of_off_or_on_is_obeyed_and_obeys_at_its_next_start()
                     agent.start();
                 }
                 if verb == "off" {
-                    is_open(&world)
+                    is_open(&world);
                 } else {
-                    is_closed(&world)
+                    is_closed(&world);
                 };
             }
             went_on += survived;
