@@ -51,6 +51,16 @@ pub fn detach(path: &Path) {
     raw::detach_link(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
+/// Puts a program of somebody else's, which is pinned as well, into a pinned link.
+///
+/// # Panics
+/// When the kernel refuses.
+pub fn replace(link: &Path, program: &Path) {
+    raw::replace_program(link, program).unwrap_or_else(|error| {
+        panic!("{} into {}: {error}", program.display(), link.display());
+    });
+}
+
 /// Mounts the bpffs at a path anew, for reading only or not.
 ///
 /// # Panics
@@ -68,6 +78,8 @@ pub enum Kind {
     Classifier,
     /// An XDP program that passes every packet.
     Xdp,
+    /// A program of a cgroup that lets its sockets send everything.
+    Send,
 }
 
 /// Loads a program of somebody else's and pins it, for `tc` and `ip` to take.
@@ -75,9 +87,11 @@ pub enum Kind {
 /// # Panics
 /// When the kernel refuses.
 pub fn program(kind: Kind, name: &str, path: &Path) {
+    // `enum bpf_prog_type` and `enum bpf_attach_type`, for a link takes no program of another.
     let (kind, returns) = match kind {
-        Kind::Classifier => (3, -1),
-        Kind::Xdp => (6, 2),
+        Kind::Classifier => ((3, 0), -1),
+        Kind::Xdp => ((6, 37), 2),
+        Kind::Send => ((8, 1), 1),
     };
     raw::pin_program(kind, name, returns, path)
         .unwrap_or_else(|error| panic!("{name} at {}: {error}", path.display()));

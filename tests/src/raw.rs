@@ -108,10 +108,9 @@ pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
     Ok(info)
 }
 
-/// Detaches the link that is pinned at a path, as another program would; its file stays.
-pub(crate) fn detach_link(path: &Path) -> io::Result<()> {
+/// What is pinned at a path.
+fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     const BPF_OBJ_GET: libc::c_int = 7;
-    const BPF_LINK_DETACH: libc::c_int = 34;
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let mut get = [path.as_ptr() as u64, 0];
     // SAFETY: `union bpf_attr` begins with the path's address, which lives, and zeros.
@@ -119,7 +118,25 @@ pub(crate) fn detach_link(path: &Path) -> io::Result<()> {
         libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, get.as_mut_ptr(), size_of_val(&get))
     } as libc::c_int)?;
     // SAFETY: the call above made this descriptor and nobody else has it.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts the program that is pinned at a path into the link that is pinned at another, as another program would.
+pub(crate) fn replace_program(link: &Path, program: &Path) -> io::Result<()> {
+    const BPF_LINK_UPDATE: libc::c_int = 29;
+    let (link, program) = (open_pinned(link)?, open_pinned(program)?);
+    let mut update = [link.as_raw_fd(), program.as_raw_fd(), 0, 0];
+    // SAFETY: `union bpf_attr` begins with both descriptors, and no flags.
+    check(unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_LINK_UPDATE, update.as_mut_ptr(), size_of_val(&update))
+    } as libc::c_int)?;
+    Ok(())
+}
+
+/// Detaches the link that is pinned at a path, as another program would; its file stays.
+pub(crate) fn detach_link(path: &Path) -> io::Result<()> {
+    const BPF_LINK_DETACH: libc::c_int = 34;
+    let link = open_pinned(path)?;
     let mut detach = [link.as_raw_fd()];
     // SAFETY: `union bpf_attr` begins with the link's descriptor.
     check(unsafe {
@@ -129,7 +146,12 @@ pub(crate) fn detach_link(path: &Path) -> io::Result<()> {
 }
 
 /// Loads a program that returns a number, and pins it. It stays as long as the file, or a hook that it is at.
-pub(crate) fn pin_program(kind: u32, name: &str, returns: i32, path: &Path) -> io::Result<()> {
+pub(crate) fn pin_program(
+    (kind, hook): (u32, u32),
+    name: &str,
+    returns: i32,
+    path: &Path,
+) -> io::Result<()> {
     const BPF_PROG_LOAD: libc::c_int = 5;
     const BPF_OBJ_PIN: libc::c_int = 6;
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
@@ -148,6 +170,7 @@ pub(crate) fn pin_program(kind: u32, name: &str, returns: i32, path: &Path) -> i
         0,
         half(0),
         half(8),
+        u64::from(hook) << 32,
     ];
     // SAFETY: `union bpf_attr` as BPF_PROG_LOAD reads it (little-endian); what it points to lives.
     let fd = check(unsafe {

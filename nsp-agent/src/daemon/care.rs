@@ -63,8 +63,8 @@ impl Agent {
     async fn see_filters(&mut self) {
         for (index, parent) in self.attachments.filters() {
             // What cannot be asked is as it was.
-            if let Ok(handles) = filters::handles(index, parent).await {
-                self.attachments.see_filters(index, parent, &handles);
+            if let Ok(filters) = filters::programs(index, parent).await {
+                self.attachments.see_filters(index, parent, &filters);
             }
         }
     }

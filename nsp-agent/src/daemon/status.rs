@@ -40,7 +40,7 @@ impl Agent {
                     "why": choice.reason,
                     "ingress": hook.map(|(_, hook)| hook.name()),
                     "error": self.uncovered.get(&choice.name).cloned()
-                        .or_else(|| self.unrepaired.at(&choice.name)),
+                        .or_else(|| hook.and_then(|_| self.unrepaired.at(&choice.name))),
                 })
             })
             .collect();

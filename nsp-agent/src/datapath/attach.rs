@@ -162,12 +162,12 @@ impl Attachments {
             .collect()
     }
 
-    /// These are all filters of a device that hang there.
-    pub fn see_filters(&mut self, index: u32, parent: u32, handles: &BTreeSet<u32>) {
+    /// These are all filters with a program that hang there at a device, each with its handle and its program.
+    pub fn see_filters(&mut self, index: u32, parent: u32, filters: &BTreeSet<(u32, u32)>) {
         let Some((_, attachment)) = self.held.get_mut(&index) else { return };
         for hook in [&mut attachment.ingress_hook, &mut attachment.egress_hook] {
             match hook {
-                Hook::Filter(filter) if filter.parent() == parent => filter.see(handles),
+                Hook::Filter(filter) if filter.parent() == parent => filter.see(filters),
                 _ => {}
             }
         }

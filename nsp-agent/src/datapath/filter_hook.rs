@@ -1,7 +1,7 @@
 //! TC before kernel 6.6: a classifier's filter on the clsact qdisc. It belongs to the device, not to a
 //! process: whoever is to take it away must do so.
 
-use std::{collections::BTreeSet, io, mem};
+use std::{collections::BTreeSet, io, mem, os::fd::AsFd as _};
 
 use aya::{
     programs::{
@@ -11,7 +11,11 @@ use aya::{
     util::KernelVersion,
 };
 
-use super::{Datapath, attach::Device, programs::Side};
+use super::{
+    Datapath,
+    attach::Device,
+    programs::{self, Side},
+};
 
 impl Side {
     fn attach_type(self) -> TcAttachType {
@@ -33,7 +37,8 @@ pub(super) struct Filter {
     link: Option<SchedClassifierLink>,
     outlives: bool,
     side: Side,
-    handle: u32,
+    /// Its handle and the number of its program: a handle alone may be anybody's.
+    what: (u32, u32),
     /// Whether it is where it was put, as far as anybody knows.
     pub(super) is_there: bool,
 }
@@ -49,21 +54,22 @@ impl Filter {
         self.side.parent()
     }
 
-    /// Of all filters that hang there these are left.
-    pub(super) fn see(&mut self, handles: &BTreeSet<u32>) {
-        self.is_there = handles.contains(&self.handle);
+    /// Of all filters that hang there these are left, by handle and program.
+    pub(super) fn see(&mut self, filters: &BTreeSet<(u32, u32)>) {
+        self.is_there = filters.contains(&self.what);
     }
 
     /// Detaches it.
     pub(super) fn remove(mut self) -> io::Result<()> {
-        drop(self.link.take());
+        self.outlives = false;
         Ok(())
     }
 }
 
 impl Drop for Filter {
     fn drop(&mut self) {
-        if self.outlives
+        // Where it is not there, another may have its handle, which is somebody else's.
+        if (self.outlives || !self.is_there)
             && let Some(link) = self.link.take()
         {
             mem::forget(link);
@@ -80,9 +86,11 @@ impl Datapath {
         side: Side,
     ) -> io::Result<Filter> {
         let outlives = self.pins().is_some();
+        let mut number = 0;
         let hooked = (|| -> Result<SchedClassifierLink, ProgramError> {
             let program = self.ebpf.program_mut(program).ok_or(ProgramError::NotLoaded)?;
             let program: &mut SchedClassifier = program.try_into()?;
+            number = programs::number(program.fd()?.as_fd()).map_err(ProgramError::IOError)?;
             let attach_type = side.attach_type();
             // That one exists already is what one hopes for; any other failure shows at the attach.
             let _exists_already = tc::qdisc_add_clsact(&device.name);
@@ -110,7 +118,7 @@ impl Datapath {
         })();
         let link = hooked.map_err(io::Error::other)?;
         let handle = link.handle().map_err(io::Error::other)?.into();
-        Ok(Filter { link: Some(link), outlives, side, handle, is_there: true })
+        Ok(Filter { link: Some(link), outlives, side, what: (handle, number), is_there: true })
     }
 }
 

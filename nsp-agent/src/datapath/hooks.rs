@@ -131,7 +131,7 @@ impl Datapath {
 /// Puts the program into the link that is pinned there; `None` when there is none of any use.
 fn take_over(path: &Path, program: BorrowedFd<'_>, spot: &Spot<'_>) -> io::Result<Option<Link>> {
     let useless = match Link::open(path) {
-        Ok(link) => match link.info() {
+        Ok(mut link) => match link.info() {
             Ok(info) if info.kind != spot.kind || info.hook() != spot.hook => {
                 "not a link of this hook"
             }

@@ -15,6 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::programs;
+
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 pub(super) const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
@@ -110,6 +112,8 @@ impl Info {
 pub(super) struct Link {
     fd: OwnedFd,
     pin: Option<PathBuf>,
+    /// The number of the program that this agent put there, if it did.
+    program: Option<u32>,
 }
 
 impl Link {
@@ -124,13 +128,14 @@ impl Link {
             Target::Device(index) => index,
             Target::Cgroup(directory) => directory.as_raw_fd().cast_unsigned(),
         };
+        let number = programs::number(program)?;
         let program = program.as_raw_fd().cast_unsigned();
         // The rest is about neighbours, of which none are named.
         let mut words = [program, target, hook, flags, 0, 0, 0, 0];
         // SAFETY: numbers alone.
         let fd = unsafe { call(BPF_LINK_CREATE, &mut words) }?;
         // SAFETY: a descriptor that the kernel has just made, and nobody else has.
-        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, pin: None })
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, pin: None, program: Some(number) })
     }
 
     /// Opens a pinned link.
@@ -139,7 +144,8 @@ impl Link {
         // SAFETY: the path lives until the call is over, and ends with a zero.
         let fd = unsafe { call(BPF_OBJ_GET, &mut with_path(&path_c, 0)) }?;
         // SAFETY: as above.
-        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, pin: Some(path.to_owned()) })
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { fd, pin: Some(path.to_owned()), program: None })
     }
 
     /// Has a file hold it as well.
@@ -153,11 +159,14 @@ impl Link {
     }
 
     /// Puts another program in place of the one there: each packet is seen by one of them.
-    pub(super) fn update(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+    pub(super) fn update(&mut self, program: BorrowedFd<'_>) -> io::Result<()> {
+        let number = programs::number(program)?;
         let link = self.fd.as_raw_fd().cast_unsigned();
         let mut words = [link, program.as_raw_fd().cast_unsigned(), 0, 0];
         // SAFETY: numbers alone.
-        unsafe { call(BPF_LINK_UPDATE, &mut words) }.map(drop)
+        unsafe { call(BPF_LINK_UPDATE, &mut words) }?;
+        self.program = Some(number);
+        Ok(())
     }
 
     /// What the kernel says of it.
@@ -171,9 +180,11 @@ impl Link {
         Ok(info)
     }
 
-    /// Whether the program is at its hook. A file that somebody took away is made again.
+    /// Whether the program that this agent put there is at its hook: whoever may open the link may put another into
+    /// it. A file that somebody took away is made again.
     pub(super) fn is_there(&mut self) -> io::Result<bool> {
-        if !self.info()?.is_attached() {
+        let info = self.info()?;
+        if !info.is_attached() || self.program.is_some_and(|program| program != info.program) {
             return Ok(false);
         }
         if let Some(path) = self.pin.clone()

@@ -104,6 +104,11 @@ pub fn name_of_program(id: u32) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&name[..end]).into_owned())
 }
 
+/// The number of a program.
+pub(super) fn number(program: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(info(program)?.id)
+}
+
 fn info(program: BorrowedFd<'_>) -> io::Result<Info> {
     let mut info = Info::default();
     let address = (&raw mut info) as u64;
@@ -121,7 +126,7 @@ impl Datapath {
     /// When the kernel does not say.
     pub fn own_programs(&self) -> io::Result<BTreeSet<u32>> {
         let loaded = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
-        loaded.map(|fd| Ok(info(fd.as_fd())?.id)).collect()
+        loaded.map(|fd| number(fd.as_fd())).collect()
     }
 }
 

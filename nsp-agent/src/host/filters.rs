@@ -37,12 +37,14 @@ pub struct Filter {
     chain: u32,
 }
 
-/// The handles of the filters at a parent of a device, in this thread's network namespace.
+/// The handles and programs of the filters of kind `bpf` at a parent of a device, in this thread's network
+/// namespace.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub async fn handles(index: u32, parent: u32) -> Result<BTreeSet<u32>, NetlinkError> {
-    Ok(read(index, parent).await?.iter().map(|filter| filter.handle).collect())
+pub async fn programs(index: u32, parent: u32) -> Result<BTreeSet<(u32, u32)>, NetlinkError> {
+    let filters = read(index, parent).await?;
+    Ok(filters.iter().filter_map(|filter| Some((filter.handle, filter.program?))).collect())
 }
 
 /// The filters at a parent of a device, in the order in which packets meet them.

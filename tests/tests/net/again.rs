@@ -1,7 +1,7 @@
 //! What could not be hooked, or not put back, is tried again until it is, without the host saying anything: told of
 //! once, and not every second.
 
-use std::{path::PathBuf, process::Command, thread, time::Duration};
+use std::{process::Command, thread, time::Duration};
 
 use nsp_tests::{
     agent::Agent,
@@ -9,6 +9,7 @@ use nsp_tests::{
     netns::World,
     packet::{BOTH, Party},
     pinned::{self, Kind},
+    sockets::Outcome,
     strace::Strace,
 };
 use rustix::process::Signal;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     outbound::assert_denied,
-    pins::{HTTPS, POSTGRES, is_closed, links, policy, world},
+    pins::{HTTPS, POSTGRES, hooks, is_closed, links, policy, world},
     seen, service,
 };
 
@@ -57,16 +58,7 @@ fn lines(agent: &Agent, text: &str) -> usize {
     agent.stderr().lines().filter(|line| line.contains(text)).count()
 }
 
-/// Puts a program of somebody else's at a device, by XDP in the driver; where it is pinned.
-fn their_xdp(world: &World, agent: &Agent) -> PathBuf {
-    let path = agent.home().bpffs().join("theirs");
-    if !path.exists() {
-        pinned::program(Kind::Xdp, "their_xdp", &path);
-    }
-    xdp(world, &format!("pinned {}", path.display()));
-    path
-}
-
+/// What is at a device by XDP in the driver, as `ip link` has it.
 fn xdp(world: &World, what: &str) {
     let mut command = Command::new("ip");
     command.args(["link", "set", "dev", "up0", "xdpdrv"]).args(what.split(' '));
@@ -137,6 +129,37 @@ fn hooks_that_cannot_be_put_back_are_told_of_once_and_back_when_they_can_be() {
 }
 
 #[test]
+fn hook_whose_program_somebody_replaces_has_its_own_again() {
+    let world = world();
+    let _postgres = service::tcp(world.server(), POSTGRES);
+    let mut agent = Agent::builder(world.server()).policy(&policy("enforced")).start();
+    let before = hooks(&agent);
+    let index = world.server().index("up0");
+    let names = [format!("xdp-native-{index}"), format!("tc-egress-{index}"), "send".to_owned()];
+    // Not before all are theirs.
+    agent.process().signal(Signal::STOP);
+    for (name, kind) in names.iter().zip([Kind::Xdp, Kind::Classifier, Kind::Send]) {
+        let path = agent.home().bpffs().join(format!("theirs-{kind:?}"));
+        pinned::program(kind, "theirs", &path);
+        pinned::replace(&links(&agent).join(name), &path);
+    }
+    assert_ne!(hooks(&agent), before);
+    for family in BOTH {
+        assert_eq!(world.connect(Party::Stranger, family, POSTGRES), Outcome::Connected);
+    }
+    agent.process().signal(Signal::CONT);
+    // The same links: no packet went by unseen on the way back.
+    let back = || (hooks(&agent) == before).then_some(());
+    assert!(Deadline::after(SOON).poll(back).is_some(), "{:?} {}", hooks(&agent), agent.stderr());
+    let expected = ["egress done", "ingress done", "calls done"];
+    let found = || (told(&agent) == expected).then_some(());
+    assert!(Deadline::after(SOON).poll(found).is_some(), "{:?}", told(&agent));
+    is_closed(&world);
+    thread::sleep(TRIES);
+    assert_eq!(told(&agent), expected, "and then all is as it was");
+}
+
+#[test]
 fn foreign_xdp_in_the_place_of_ours_is_told_of_once_and_the_calls_are_hooked_all_the_same() {
     let world = world();
     let _postgres = service::tcp(world.server(), POSTGRES);
@@ -146,10 +169,12 @@ fn foreign_xdp_in_the_place_of_ours_is_told_of_once_and_the_calls_are_hooked_all
         .start();
     // Theirs comes while ours is away.
     agent.nsp_ok(&["off"]);
-    their_xdp(&world, &agent);
+    let theirs = agent.home().bpffs().join("theirs");
+    pinned::program(Kind::Xdp, "theirs", &theirs);
+    xdp(&world, &format!("pinned {}", theirs.display()));
     let refused = agent.nsp(&["on"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("up0: NOT COVERED"), "{said}");
+    assert!(!refused.status.success() && said.contains("cannot cover up0"), "{said}");
     let hooked = || (seen::status(&agent)["calls"]["hooked"] == true).then_some(());
     assert!(Deadline::after(SOON).poll(hooked).is_some(), "{}", seen::status(&agent)["calls"]);
     thread::sleep(TRIES);

@@ -15,10 +15,12 @@ use nsp_tests::{
     deadline::Deadline,
     netns::World,
     packet::{BOTH, Family, Party},
-    pinned,
+    pinned::{self, Kind},
     sockets::{EchoServer, Outcome, tcp_connect},
     survival::{self, Figures, POSTGRES, Pace},
 };
+
+use rustix::process::Signal;
 
 use crate::report::{Report, tell};
 
@@ -86,7 +88,7 @@ impl Story {
         self.hang(&[("ingress", 1), ("egress", 1)]);
     }
 
-    fn hooks_come_back(&self) {
+    fn hooks_come_back(&mut self) {
         let _database = self.database();
         if is_filter() {
             // Each with whatever else is at its side, and the qdisc with both.
@@ -104,6 +106,7 @@ impl Story {
                 assert!(back.is_some(), "not back after tc {line}: {}", self.agent.stderr());
                 tell(&format!("back {:.1} s after tc {line}", begun.elapsed().as_secs_f64()));
             }
+            self.strangers_filters_are_not_taken_for_ours();
         } else {
             let links = self.agent.home().pin_dir().join("links");
             let at_devices = |name: &String| name.starts_with("tc-");
@@ -115,6 +118,35 @@ impl Story {
         assert!(told, "{}", self.agent.stderr());
         self.is(Party::Stranger, Outcome::TimedOut);
         self.is(Party::Office, Outcome::Connected);
+    }
+
+    /// Somebody else's program in our filter, and somebody else's filter that has the handle of ours.
+    fn strangers_filters_are_not_taken_for_ours(&mut self) {
+        let theirs = self.agent.home().bpffs().join("theirs");
+        pinned::program(Kind::Classifier, "theirs", &theirs);
+        let filter =
+            format!("protocol all handle 0x6e737000 bpf da object-pinned {}", theirs.display());
+        self.tc(&format!("filter replace dev up0 ingress pref 1 {filter}"));
+        self.has_ours_again("ingress", 1);
+
+        self.agent.process().signal(Signal::STOP);
+        self.tc("filter del dev up0 egress pref 1");
+        self.tc(&format!("filter add dev up0 egress pref 7 {filter}"));
+        self.agent.process().signal(Signal::CONT);
+        self.has_ours_again("egress", 2);
+        self.tc("filter del dev up0 egress pref 7");
+    }
+
+    /// With so many that have its handle.
+    #[track_caller]
+    fn has_ours_again(&self, side: &str, handles: usize) {
+        let shown = || self.tc(&format!("filter show dev up0 {side}"));
+        let is_ours = || {
+            let is_it = shown().contains(&format!("nsp_{side}")) && self.filters(side) == handles;
+            is_it.then_some(())
+        };
+        let back = Deadline::after(SOON).poll(is_ours).is_some();
+        assert!(back, "{side}: {} {}", shown(), self.agent.stderr());
     }
 
     /// The office would be locked out, and nobody runs who would let it in again.
