@@ -217,6 +217,7 @@ pub async fn run(options: Options, progress: Progress) -> Result<(), DaemonError
             () = tokio::time::sleep_until(pace.next().into()) => Input::Drain,
             _ = care.tick() => Input::Care,
             () = until(agent.pending_until()) => Input::Unconfirmed,
+            () = until(agent.held_until()) => Input::Host,
             Some(()) = hangup.recv() => Input::Reload,
             Some(()) = terminate.recv() => Input::End,
             Some(()) = interrupt.recv() => Input::End,

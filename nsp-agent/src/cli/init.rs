@@ -10,7 +10,7 @@ mod time_servers;
 mod wireguard;
 mod write;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 use clap::Args;
 
@@ -78,7 +78,7 @@ impl Init {
         let listeners = sockets::listeners().await.map_err(|error| failed(&error))?;
         let private: Vec<ipnet::IpNet> =
             crate::compile::PRIVATE_PREFIXES.iter().filter_map(|text| text.parse().ok()).collect();
-        let choices = links::choose(&links, &routes, &[], &private);
+        let choices = links::choose(&links, &routes, &[], &private, &BTreeSet::new());
         let judged =
             choices.judged().map(|choice| (choice.name.clone(), choice.reason.clone())).collect();
         let tree = cgroups::mount_point().ok().and_then(|mount| Tree::read(&mount).ok());

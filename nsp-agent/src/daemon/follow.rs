@@ -1,6 +1,6 @@
 //! Following the host: devices, routes, units, listeners, resolvers.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
 use nsp_common::{
     class::{PortEntry, port_index},
@@ -19,7 +19,7 @@ use crate::{
     datapath::attach::Device,
     host::{
         cgroups::{self, Tree},
-        links,
+        links::{self, Held},
         resolvers::{self, ResolverFiles},
         routes, sockets,
     },
@@ -30,7 +30,7 @@ use crate::{
 const EPHEMERAL_PORTS: RangeInclusive<u16> = 32768..=60999;
 
 impl Agent {
-    /// Routes, devices or addresses changed.
+    /// Routes, devices or addresses changed, or the time of one that was held is over.
     pub(super) async fn host_changed(&mut self) {
         match (links::read().await, routes::read().await) {
             (Ok(links), Ok(routes)) => {
@@ -38,6 +38,8 @@ impl Agent {
                 self.routes = routes;
             }
             (Err(error), _) | (_, Err(error)) => {
+                // Who is judged goes on to be: the time begins anew with the next reading.
+                self.held = Held::default();
                 return self.complain("the host's network cannot be read", &error);
             }
         }
@@ -144,9 +146,12 @@ impl Agent {
     /// Chooses devices anew and writes what the kernel knows of devices and routes.
     pub(super) fn follow_host(&mut self) -> Result<(), DaemonError> {
         let private = private_prefixes(&self.loaded.policy);
-        self.choices = links::choose(&self.links, &self.routes, &self.patterns, &private);
-        self.judge_renamed(&private);
+        let now = Instant::now();
+        let kept = self.held.kept(&self.choices, &self.links, now);
+        self.choices = links::choose(&self.links, &self.routes, &self.patterns, &private, &kept);
+        self.judge_renamed(&private, &kept);
         self.judge_named_interfaces();
+        self.held.follow(&self.choices, now);
         match links::link_groups(&self.choices, &self.links, &self.groups) {
             Ok(groups) => self.groups = groups,
             Err(error) => self.complain("too many interfaces", &error),
@@ -169,6 +174,9 @@ impl Agent {
             self.complain("the host's network is not followed", &error);
         }
         let wanted = self.wanted();
+        self.attachments.rename(&wanted);
+        // What comes first: where a device yields to another (a port to its bridge), one of them judges always.
+        self.cover(&wanted);
         // By index and kind: a device that was renamed is the same device.
         let stay = self.attachments.retain(|device| {
             let same = |it: &Device| {
@@ -179,8 +187,15 @@ impl Agent {
         for (interface, error) in stay {
             self.complain(&format!("{interface}: still hooked"), &error);
         }
-        self.attachments.rename(&wanted);
-        self.cover(&wanted);
+        // The kernel has no XDP below a device that has it: what went may have been in the way.
+        if wanted.iter().any(|device| !self.attachments.covers(device.index)) {
+            self.cover(&wanted);
+        }
+    }
+
+    /// When a device is to be let go that is judged for a while.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.held.until()
     }
 
     /// A resource that is an interface is judged there, whatever else is chosen.
@@ -196,8 +211,9 @@ impl Agent {
             let device = self.choices.devices.iter_mut().find(|it| {
                 it.name == interface.as_str() || before.is_some_and(|link| link.index == it.index)
             });
-            if let Some(choice) = device.filter(|choice| !choice.judged) {
+            if let Some(choice) = device.filter(|choice| !choice.judged || choice.is_held) {
                 choice.judged = true;
+                choice.is_held = false;
                 choice.reason = "a resource of the policy is this interface".to_owned();
             }
         }

@@ -3,6 +3,8 @@
 //! `--interface` and the policy name devices; the kernel's hooks are at their indexes. A device that is renamed is
 //! the device that was meant, until it goes: to rename it must not open it. Its new name counts as well.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use super::state::Agent;
@@ -20,7 +22,7 @@ impl Agent {
     }
 
     /// Judges what would be judged by the name that it was hooked by. Forgets devices that are gone.
-    pub(super) fn judge_renamed(&mut self, private: &[IpNet]) {
+    pub(super) fn judge_renamed(&mut self, private: &[IpNet], kept: &BTreeSet<u32>) {
         let links = &self.links;
         self.hooked_as.retain(|index, _| links.iter().any(|link| link.index == *index));
         let renamed = self.links_as_hooked();
@@ -33,7 +35,7 @@ impl Agent {
                 link.name.clone_from(&before.name);
             }
         }
-        let before = links::choose(&links, &self.routes, &self.patterns, private);
+        let before = links::choose(&links, &self.routes, &self.patterns, private, kept);
         // In the order of their indexes, both.
         for (choice, before) in self.choices.devices.iter_mut().zip(before.devices) {
             if before.judged && !choice.judged {

@@ -39,7 +39,7 @@ use crate::{
     host::{
         Pattern,
         cgroups::Tree,
-        links::{self, Choices, Link},
+        links::{self, Choices, Held, Link},
         resolvers::Resolvers,
         routes::{self, RouteEntry},
         sockets::Listener,
@@ -82,6 +82,8 @@ pub(super) struct Agent {
     pub(super) links: Vec<Link>,
     pub(super) routes: Vec<RouteEntry>,
     pub(super) choices: Choices,
+    /// Devices that are judged on for a while.
+    pub(super) held: Held,
     pub(super) groups: BTreeMap<u32, u8>,
     pub(super) tree: Option<Arc<Tree>>,
     pub(super) listeners: Vec<Listener>,
@@ -195,6 +197,7 @@ impl Agent {
             links,
             routes,
             choices: Choices::default(),
+            held: Held::default(),
             groups,
             tree: None,
             listeners: Vec::new(),

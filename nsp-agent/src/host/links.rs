@@ -5,6 +5,7 @@
 
 mod choose;
 mod groups;
+mod hold;
 mod parse;
 mod stack;
 mod watch;
@@ -17,6 +18,7 @@ use rtnetlink::sys::protocols::NETLINK_ROUTE;
 pub use self::{
     choose::{Choice, Choices, choose},
     groups::{GroupsError, link_groups},
+    hold::Held,
     watch::{HostChange, watch},
 };
 use super::netlink::{Message, Netlink, NetlinkError};
@@ -29,7 +31,7 @@ const GET_ADDRESS: u16 = 22;
 const ADDRESS_FIXED_LEN: usize = 8;
 
 /// A device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Its index in this network namespace.
     pub index: u32,
@@ -55,9 +57,10 @@ pub struct Link {
 }
 
 /// What a device is, as far as it matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LinkKind {
     /// A network card, or whatever has no kind of its own.
+    #[default]
     Device,
     /// One end of a virtual cable.
     Veth,
@@ -69,10 +72,13 @@ pub enum LinkKind {
     Tunnel(String),
     /// An 802.1Q or 802.1ad child.
     Vlan,
-    /// A macvlan or macvtap child.
+    /// A macvlan child.
     Macvlan,
-    /// An ipvlan or ipvtap child.
+    /// An ipvlan child.
     Ipvlan,
+    /// A macvtap or ipvtap child, by the kernel's word for it: its packets are a program's, and mostly a virtual
+    /// machine's.
+    Tap(String),
     /// A bridge.
     Bridge,
     /// A bond or a team.
@@ -111,8 +117,9 @@ impl LinkKind {
             "tun" => Self::Tun,
             "wireguard" => Self::Wireguard,
             "vlan" => Self::Vlan,
-            "macvlan" | "macvtap" => Self::Macvlan,
-            "ipvlan" | "ipvtap" => Self::Ipvlan,
+            "macvlan" => Self::Macvlan,
+            "ipvlan" => Self::Ipvlan,
+            "macvtap" | "ipvtap" => Self::Tap(kind.into()),
             "bridge" => Self::Bridge,
             "bond" | "team" => Self::Bond,
             "vrf" => Self::Vrf,
@@ -128,7 +135,7 @@ impl LinkKind {
 
     /// Whether its packets are seen, as they are, on the device it is stacked on.
     fn shares_packets_of_lower(&self) -> bool {
-        matches!(self, Self::Vlan | Self::Macvlan | Self::Ipvlan)
+        matches!(self, Self::Vlan | Self::Macvlan | Self::Ipvlan | Self::Tap(_))
     }
 }
 
@@ -145,7 +152,7 @@ impl fmt::Display for LinkKind {
             Self::Bridge => "bridge",
             Self::Bond => "bond",
             Self::Vrf => "vrf",
-            Self::Tunnel(kind) | Self::Other(kind) => kind,
+            Self::Tap(kind) | Self::Tunnel(kind) | Self::Other(kind) => kind,
         })
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{seen, service, tun::Tun};
 
-const SERVICE: u16 = 5432;
+pub(crate) const SERVICE: u16 = 5432;
 
 const POLICY: &str = r#"
     [perimeter]
@@ -42,7 +42,7 @@ fn address_late(server: &Namespace, interface: &str) {
 }
 
 /// What `nsp status` says of an interface.
-fn interface(agent: &Agent, name: &str) -> Option<Value> {
+pub(crate) fn interface(agent: &Agent, name: &str) -> Option<Value> {
     let status = seen::status(agent);
     let interfaces = status["interfaces"].as_array().expect("a list");
     interfaces.iter().find(|it| it["name"] == name).cloned()
@@ -50,7 +50,7 @@ fn interface(agent: &Agent, name: &str) -> Option<Value> {
 
 /// Waits for at most a second until an interface is covered, and says how.
 #[track_caller]
-fn covered(agent: &Agent, name: &str) -> Value {
+pub(crate) fn covered(agent: &Agent, name: &str) -> Value {
     let mut last = None;
     let hook = Deadline::after(Duration::from_secs(1)).poll(|| {
         last = interface(agent, name);
@@ -115,12 +115,12 @@ fn connected(world: &mut World) -> u32 {
 }
 
 /// An agent that began when there was no interface, as at a boot.
-fn early(world: &World) -> Agent {
+pub(crate) fn early(world: &World) -> Agent {
     world.server().ip("link set dev up0 down\naddress flush dev up0\n");
     Agent::builder(world.server()).interfaces(&[]).argument("--early").policy(POLICY).start()
 }
 
-fn plug(world: &mut World) {
+pub(crate) fn plug(world: &mut World) {
     let sandbox = world.sandbox();
     sandbox.add_host("late");
     sandbox.connect(("server", "up1"), ("late", "eth0"));

@@ -20,7 +20,8 @@ pub struct GroupsError {
 /// Gives every judged device a bit (0 to 63), by device index. A device that had one in `previous`
 /// keeps it, so that tables of the kernel that change one after the other agree all the while. A
 /// device whose packets are judged at another one (VLAN, bridge port, bond slave) has its bit: a
-/// route that names it is a route by way of the judged device.
+/// route that names it is a route by way of the judged device. No route leads by a device without an address: it
+/// has a bit where one is left.
 ///
 /// # Errors
 ///
@@ -30,10 +31,13 @@ pub fn link_groups(
     links: &[Link],
     previous: &BTreeMap<u32, u8>,
 ) -> Result<BTreeMap<u32, u8>, GroupsError> {
-    let judged: Vec<u32> = choices.judged().map(|choice| choice.index).collect();
-    if judged.len() > usize::from(LINK_GROUPS_MAX) {
-        return Err(GroupsError { judged: judged.len() });
+    let (new, addressed): (Vec<_>, Vec<_>) = choices.judged().partition(|choice| choice.is_new);
+    let room = usize::from(LINK_GROUPS_MAX);
+    if addressed.len() > room {
+        return Err(GroupsError { judged: addressed.len() });
     }
+    let judged = addressed.into_iter().chain(new).map(|choice| choice.index);
+    let judged: Vec<u32> = judged.take(room).collect();
     let mut groups = BTreeMap::new();
     let mut taken = 0_u64;
     for index in &judged {

@@ -9,6 +9,7 @@ const PRIVATE: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc
 struct Host {
     links: Vec<Link>,
     routes: Vec<RouteEntry>,
+    kept: Vec<&'static str>,
 }
 
 impl Host {
@@ -50,11 +51,18 @@ impl Host {
         self
     }
 
+    /// It was judged until now.
+    fn kept(mut self, name: &'static str) -> Self {
+        self.kept.push(name);
+        self
+    }
+
     fn choose(&self, patterns: &[&str]) -> Choices {
         let patterns: Vec<Pattern> =
             patterns.iter().map(|text| Pattern::new(text).unwrap()).collect();
         let private: Vec<IpNet> = PRIVATE.iter().map(|net| net.parse().unwrap()).collect();
-        choose(&self.links, &self.routes, &patterns, &private)
+        let kept = self.kept.iter().map(|name| self.index(name)).collect();
+        choose(&self.links, &self.routes, &patterns, &private, &kept)
     }
 
     fn judged(&self, patterns: &[&str]) -> Vec<String> {
@@ -94,7 +102,6 @@ fn judges_what_faces_the_public(
 #[rstest]
 #[case::private(&["172.17.0.1/16", "fe80::1/64"], Some("172.17.0.0/16"))]
 #[case::multicast(&["10.0.0.2/24"], Some("ff00::/8"))]
-#[case::link_local(&[], Some("fe80::/64"))]
 fn leaves_out_what_is_private(#[case] addresses: &[&str], #[case] route: Option<&str>) {
     let host = with_lo().link("docker0", LinkKind::Bridge, addresses);
     let host = route.into_iter().fold(host, |host, route| host.route(route, "docker0"));
@@ -106,6 +113,13 @@ fn leaves_out_what_is_private(#[case] addresses: &[&str], #[case] route: Option<
 #[rstest]
 #[case::card(LinkKind::Device)]
 #[case::cable(LinkKind::Veth)]
+#[case::vlan(LinkKind::Vlan)]
+#[case::macvlan(LinkKind::Macvlan)]
+#[case::ipvlan(LinkKind::Ipvlan)]
+#[case::bridge(LinkKind::Bridge)]
+#[case::bond(LinkKind::Bond)]
+#[case::dial_in(LinkKind::Tunnel("ppp".into()))]
+#[case::of_a_switch(LinkKind::Other("dsa".into()))]
 fn what_has_no_address_yet_is_judged_until_it_is_private(#[case] kind: LinkKind) {
     let addressed = |addresses: &[&str]| {
         with_lo().link("eth0", kind.clone(), addresses).route("fe80::/64", "eth0")
@@ -119,23 +133,98 @@ fn what_has_no_address_yet_is_judged_until_it_is_private(#[case] kind: LinkKind)
         // RFC 3927 is no private range of a policy, and no device's of itself.
         let expected: &[&str] = if private.starts_with("169") { &["eth0"] } else { &[] };
         assert_eq!(host.judged(&[]), expected, "{private}");
+        // The address comes before the default route.
+        assert_eq!(host.kept("eth0").judged(&[]), ["eth0"], "{private}");
     }
-    let routed = addressed(&[]).route("10.1.0.7/32", "eth0");
-    assert_eq!(routed.judged(&[]), [] as [&str; 0]);
+}
+
+#[rstest]
+#[case::inside_of_a_tunnel(LinkKind::Tunnel("gre".into()))]
+#[case::of_a_program(LinkKind::Tun)]
+#[case::of_a_virtual_machine(LinkKind::Tap("macvtap".into()))]
+#[case::of_nobody(LinkKind::Other("dummy".into()))]
+#[case::where_packets_are_put_in_order(LinkKind::Other("ifb".into()))]
+fn what_no_host_is_reached_by_is_not_waited_for(#[case] kind: LinkKind) {
+    let host = with_lo().link("a", kind, &[]);
+    assert_eq!(host.judged(&[]), [] as [&str; 0]);
+    assert_eq!(host.kept("a").judged(&[]), [] as [&str; 0]);
 }
 
 #[test]
-fn port_or_parent_without_an_address_is_not_waited_for() {
+fn way_to_a_container_is_private_at_once() {
+    let host = with_lo().link("veth1", LinkKind::Veth, &["fe80::2/64"]);
+    assert_eq!(host.judged(&[]), ["veth1"]);
+    let host = host.route("10.1.0.7/32", "veth1").kept("veth1");
+    assert_eq!(host.judged(&[]), [] as [&str; 0]);
+    let port = with_lo()
+        .link("veth1", LinkKind::Veth, &[])
+        .link("docker0", LinkKind::Bridge, &["172.17.0.1/16"])
+        .in_master("veth1", "docker0")
+        .kept("veth1");
+    assert_eq!(port.judged(&[]), [] as [&str; 0]);
+}
+
+#[test]
+fn what_was_judged_is_held_by_its_own_address_and_not_by_patterns() {
+    let host = || with_lo().link("eth0", LinkKind::Device, &["10.0.0.2/24"]).kept("eth0");
+    let choices = host().choose(&[]);
+    assert!(choices.devices[1].judged && choices.devices[1].is_held);
+    assert_eq!(host().judged(&["eth1"]), [] as [&str; 0]);
+    let with_route = host().route("0.0.0.0/0", "eth0").choose(&[]);
+    assert!(with_route.devices[1].judged && !with_route.devices[1].is_held);
+}
+
+#[test]
+fn bridge_that_is_held_judges_for_its_ports() {
+    let host = with_lo()
+        .link("eth0", LinkKind::Device, &[])
+        .link("br0", LinkKind::Bridge, &["10.0.0.2/24"])
+        .in_master("eth0", "br0")
+        .kept("br0")
+        .kept("eth0");
+    assert_eq!(host.judged(&[]), ["br0"]);
+}
+
+#[test]
+fn master_without_an_address_is_waited_for_unless_its_port_has_one() {
+    let bond = |addresses: &[&str]| {
+        with_lo()
+            .link("eth0", LinkKind::Device, addresses)
+            .link("bond0", LinkKind::Bond, &[])
+            .in_master("eth0", "bond0")
+    };
+    assert_eq!(bond(&[]).judged(&[]), ["bond0"]);
+    assert_eq!(bond(&["192.0.2.2/24"]).judged(&[]), ["eth0"]);
+}
+
+#[test]
+fn port_of_a_vrf_without_an_address_is_waited_for() {
+    let host = with_lo()
+        .link("red", LinkKind::Vrf, &[])
+        .link("eth0", LinkKind::Device, &[])
+        .in_master("eth0", "red");
+    assert_eq!(host.judged(&[]), ["eth0"]);
+}
+
+#[test]
+fn parent_without_an_address_judges_for_its_child_while_it_is_held() {
+    let parent = || {
+        with_lo()
+            .link("eth0", LinkKind::Device, &[])
+            .link("eth0.9", LinkKind::Vlan, &["198.51.100.2/24"])
+            .on("eth0")
+    };
+    assert_eq!(parent().judged(&[]), ["eth0.9"]);
+    assert_eq!(parent().kept("eth0").judged(&[]), ["eth0"]);
+}
+
+#[test]
+fn port_without_an_address_is_not_waited_for() {
     let port = with_lo()
         .link("eth0", LinkKind::Device, &[])
         .link("br0", LinkKind::Bridge, &["10.0.0.2/24"])
         .in_master("eth0", "br0");
     assert_eq!(port.judged(&[]), [] as [&str; 0]);
-    let parent = with_lo()
-        .link("eth0", LinkKind::Device, &[])
-        .link("eth0.9", LinkKind::Vlan, &["10.0.0.2/24"])
-        .on("eth0");
-    assert_eq!(parent.judged(&[]), [] as [&str; 0]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn judged(indices: &[u32]) -> Choices {
         index: *index,
         name: format!("eth{index}"),
         judged: true,
-        reason: String::new(),
+        ..Choice::default()
     };
     Choices { devices: indices.iter().map(choice).collect(), unmatched: Vec::new() }
 }
@@ -68,4 +68,16 @@ fn sixty_four_devices_fit_and_one_more_does_not() {
     let error = link_groups(&judged(&indices), &[], &BTreeMap::new()).unwrap_err();
     assert!(error.to_string().starts_with("65 devices"), "{error}");
     assert!(error.to_string().contains("--interface"), "{error}");
+}
+
+#[test]
+fn devices_without_an_address_take_no_bit_from_others() {
+    let indices: Vec<u32> = (1..=70).collect();
+    let mut choices = judged(&indices);
+    for choice in &mut choices.devices[..10] {
+        choice.is_new = true;
+    }
+    let groups = link_groups(&choices, &[], &BTreeMap::new()).unwrap();
+    assert_eq!(groups.len(), 64);
+    assert!((11..=70).all(|index| groups.contains_key(&index)), "{groups:?}");
 }
