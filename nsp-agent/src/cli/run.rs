@@ -90,9 +90,9 @@ pub(crate) struct Run {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mode {
-    /// Native XDP where the driver has it, else TC ingress
+    /// Native XDP where the driver has it, else TC ingress; for bonds TC
     Auto,
-    /// Native XDP or nothing
+    /// Native XDP or nothing; for bonds TC
     Native,
     /// Generic XDP
     Generic,

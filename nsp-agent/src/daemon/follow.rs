@@ -231,6 +231,7 @@ impl Agent {
                 index: link.index,
                 name: link.name.clone(),
                 has_link_header: link.ethernet,
+                without_native: links::xdp_is_in_the_way(choice, link, &self.links),
             })
         });
         links.collect()

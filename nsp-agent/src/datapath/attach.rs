@@ -19,7 +19,7 @@ use super::{
 pub enum XdpMode {
     /// Native where the driver has it, else TC ingress.
     Auto,
-    /// Native or nothing.
+    /// Native or nothing, where native is not out of question.
     Native,
     /// Generic XDP, which works on every device and costs more than TC.
     Generic,
@@ -58,6 +58,8 @@ pub struct Device {
     pub name: String,
     /// Whether frames begin with an Ethernet header.
     pub has_link_header: bool,
+    /// Whether it is to do without native XDP, in whatever mode.
+    pub without_native: bool,
 }
 
 /// One program at one hook of a device.
@@ -232,6 +234,7 @@ impl Datapath {
             return Ok((IngressHook::Tc, hook));
         }
         match mode {
+            XdpMode::Native | XdpMode::Auto if device.without_native => {}
             XdpMode::Native | XdpMode::Auto => {
                 match self.attach_xdp(device, IngressHook::XdpNative) {
                     Ok(hook) => return Ok((IngressHook::XdpNative, hook)),

@@ -3,6 +3,7 @@
 //! [`read`] lists them, [`choose()`] says which of them are judged, [`watch()`] tells when it is time
 //! to do both again.
 
+mod bond;
 mod choose;
 mod groups;
 mod hold;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 
 pub use self::{
+    bond::xdp_is_in_the_way,
     choose::{Choice, Choices, choose},
     groups::{GroupsError, link_groups},
     hold::Held,
@@ -45,6 +47,8 @@ pub struct Link {
     pub ethernet: bool,
     /// Whether this is a loopback device.
     pub loopback: bool,
+    /// Whether it has an XDP program, of whomever.
+    pub has_xdp: bool,
     /// Largest packet it carries, in bytes.
     pub mtu: u32,
     /// The bridge, bond, team or VRF that it is a port of.

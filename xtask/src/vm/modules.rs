@@ -10,9 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::command;
 
 /// What the tests use. One that the kernel has no module for is built in, or its test says so.
-const WANTED: [&str; 9] = [
+const WANTED: [&str; 10] = [
     "veth",
     "bridge",
+    "bonding",
     "sch_ingress",
     "cls_bpf",
     "8021q",

@@ -20,6 +20,9 @@ mod link_attribute {
     pub(super) const MASTER: u16 = 10;
     pub(super) const INFO: u16 = 18;
     pub(super) const LINK_NAMESPACE: u16 = 37;
+    pub(super) const XDP: u16 = 43;
+    /// Inside `XDP`: `XDP_ATTACHED_*`, of which zero is none.
+    pub(super) const XDP_ATTACHED: u16 = 2;
     /// Inside `INFO`.
     pub(super) const INFO_KIND: u16 = 1;
 }
@@ -34,7 +37,7 @@ mod address_attribute {
 pub(super) fn link(payload: &[u8]) -> Result<Link, DecodeError> {
     let header = LinkHeader::parse(payload)?;
     let (mut name, mut mtu, mut lower, mut master) = (String::new(), 0, None, None);
-    let (mut kind, mut lower_is_elsewhere) = (LinkKind::Device, false);
+    let (mut kind, mut lower_is_elsewhere, mut has_xdp) = (LinkKind::Device, false, false);
     for attribute in attributes(payload, LINK_FIXED_LEN) {
         match attribute? {
             (link_attribute::NAME, value) => name = parse_string(value)?,
@@ -43,6 +46,7 @@ pub(super) fn link(payload: &[u8]) -> Result<Link, DecodeError> {
             (link_attribute::MASTER, value) => master = Some(parse_u32(value)?),
             (link_attribute::INFO, value) => kind = info_kind(value)?,
             (link_attribute::LINK_NAMESPACE, _) => lower_is_elsewhere = true,
+            (link_attribute::XDP, value) => has_xdp = is_attached(value)?,
             _ => {}
         }
     }
@@ -58,6 +62,7 @@ pub(super) fn link(payload: &[u8]) -> Result<Link, DecodeError> {
         // Loopback frames have an (empty) Ethernet header too.
         ethernet: matches!(header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
         loopback: header.flags.contains(LinkFlags::Loopback),
+        has_xdp,
         mtu,
         master,
         lower: lower.filter(|lower| shared && *lower != header.index),
@@ -73,6 +78,15 @@ fn info_kind(value: &[u8]) -> Result<LinkKind, DecodeError> {
         }
     }
     Ok(LinkKind::Device)
+}
+
+fn is_attached(value: &[u8]) -> Result<bool, DecodeError> {
+    for attribute in attributes(value, 0) {
+        if let (link_attribute::XDP_ATTACHED, how) = attribute? {
+            return Ok(how.first().is_some_and(|how| *how != 0));
+        }
+    }
+    Ok(false)
 }
 
 /// One `RTM_NEWADDR`: the device's index and its own address. On a point-to-point device
@@ -143,6 +157,15 @@ mod tests {
         let lower = 2_u32.to_ne_bytes();
         let bytes = link_message(ETHER, 1, &[(5, &lower), (18, &info), (37, &[0; 4])]);
         assert_eq!(link(&bytes).unwrap().lower, None);
+    }
+
+    #[test]
+    fn xdp_program_is_seen_and_its_absence_too() {
+        for (how, expected) in [(0, false), (1, true), (2, true)] {
+            let xdp = with_attributes(Vec::new(), &[(2, &[how])]);
+            assert_eq!(link(&link_message(ETHER, 1, &[(43, &xdp)])).unwrap().has_xdp, expected);
+        }
+        assert!(!link(&link_message(ETHER, 1, &[])).unwrap().has_xdp);
     }
 
     #[test]

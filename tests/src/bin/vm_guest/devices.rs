@@ -110,7 +110,8 @@ impl Case {
             lab.put_in_force(ENFORCED);
             let index = server.index(self.device);
             let name = self.device.to_owned();
-            let device = Device { index, name, has_link_header: self.has_link_header() };
+            let has_link_header = self.has_link_header();
+            let device = Device { index, name, has_link_header, without_native: false };
             let link = Link { group: 0, _pad: 0, scope: 0 };
             lab.datapath.set_links(&[(index, link)]).expect("one device fits");
             let mut hooks = Attachments::default();

@@ -1,10 +1,11 @@
 //! What the virtual machine of `cargo xtask test vm` runs: do the kernel programs load on this
-//! kernel, do they judge built packets right, do they judge what goes over real devices, and does
-//! the perimeter outlive its agent?
+//! kernel, do they judge built packets right, do they judge what goes over real devices, does the
+//! perimeter outlive its agent, and does the agent hinder nobody who bonds links?
 //!
 //! It needs root and nothing else, so it runs on the development machine as well. Every line that
 //! the machine outside reads starts with `report::MARK`; the last one has the sums.
 
+mod bonds;
 mod devices;
 mod explain;
 mod outlive;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             device.check(&mut report);
         }
         outlive::check(&mut report);
+        bonds::check(&mut report);
     }
     report.end()
 }

@@ -25,13 +25,13 @@ use rustix::process::Signal;
 use crate::report::{Report, tell};
 
 /// How long a start may take, on a machine that does other things beside.
-const READY_WITHIN: Duration = Duration::from_secs(180);
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(180);
 /// What an agent that runs sees every second, and what ends by itself.
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// How long a change stands that nobody confirms.
 const WINDOW: Duration = Duration::from_secs(15);
 /// How long nobody answers before that is silence.
-const SILENCE: Duration = Duration::from_millis(700);
+pub(crate) const SILENCE: Duration = Duration::from_millis(700);
 
 /// The agent and where it is.
 struct Story {

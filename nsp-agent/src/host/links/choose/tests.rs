@@ -22,6 +22,7 @@ impl Host {
             ethernet: true,
             loopback: name == "lo",
             mtu: 1500,
+            has_xdp: false,
             master: None,
             lower: None,
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),

@@ -10,6 +10,7 @@ fn link(index: u32) -> Link {
         ethernet: true,
         loopback: false,
         mtu: 1500,
+        has_xdp: false,
         master: None,
         lower: None,
         addresses: Vec::new(),
