@@ -23,7 +23,7 @@ use crate::{
     control::{Applied, Caller, Confirmation},
     history::{Entry, Outcome},
     host::sockets,
-    policy::{Loaded, model::Policy},
+    policy::model::Policy,
 };
 
 /// A change that waits.
@@ -187,17 +187,5 @@ impl Agent {
             ..Entry::new("take-back", Outcome::TakenBack)
         });
         self.last_error = Some(format!("the last change was taken back: {why}"));
-    }
-
-    /// Refuses a policy under which the caller could not come in again the way it came.
-    fn refuse_to_lock_out(&mut self, loaded: &Loaded, caller: Caller) -> Result<(), String> {
-        let refused = self.judge_anew(loaded, caller).map_err(|error| with_sources(&error))?;
-        let Some(reason) = refused else { return Ok(()) };
-        Err(format!(
-            "a new connection from {} to port {}, by which this session came, would be denied ({reason}); \
-             a rule or [failsafe] with that address lets it in, --force applies the policy all the same",
-            caller.remote.ip(),
-            caller.local.port()
-        ))
     }
 }

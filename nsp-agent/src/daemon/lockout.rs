@@ -6,7 +6,10 @@ use nsp_common::{
     verdict::{Reason, Verdict},
 };
 
-use super::{errors::DaemonError, state::Agent};
+use super::{
+    errors::{DaemonError, with_sources},
+    state::Agent,
+};
 use crate::{
     compile,
     control::{Caller, ExplainPacket},
@@ -17,7 +20,7 @@ impl Agent {
     /// Why a SYN from the caller's address to the port it came by would be dropped, if it would.
     ///
     /// The host is asked as for any generation: which sockets and cgroups the policy's resources are.
-    pub(super) fn judge_anew(
+    fn judge_anew(
         &mut self,
         loaded: &Loaded,
         caller: Caller,
@@ -45,6 +48,22 @@ impl Agent {
         self.compiled = in_force;
         self.bindings = bound;
         Ok((decision.verdict == Verdict::Drop).then(|| Reason::name(decision.reason)))
+    }
+
+    /// Refuses a policy under which the caller could not come in again the way it came.
+    pub(super) fn refuse_to_lock_out(
+        &mut self,
+        loaded: &Loaded,
+        caller: Caller,
+    ) -> Result<(), String> {
+        let refused = self.judge_anew(loaded, caller).map_err(|error| with_sources(&error))?;
+        let Some(reason) = refused else { return Ok(()) };
+        Err(format!(
+            "a new connection from {} to port {}, by which this session came, would be denied ({reason}); \
+             a rule or [failsafe] with that address lets it in, --force applies the policy all the same",
+            caller.remote.ip(),
+            caller.local.port()
+        ))
     }
 
     /// Refuses a policy that drops or narrows the way in by which the caller came: who uses it may not have
