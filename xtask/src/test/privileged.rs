@@ -83,11 +83,21 @@ fn run_tier(tier: Tier, binaries: &[(Tier, PathBuf)], root: Privilege, plan: &Pl
     let pairs = variables.iter().map(|(name, value)| (name.as_str(), value.as_os_str()));
     let mut test = root.command(binary.as_os_str(), pairs);
     test.current_dir(package).args(&plan.filter);
+    if tier == Tier::Net && env::var_os("RUST_TEST_THREADS").is_none() && !plan.full {
+        test.arg("--test-threads").arg(threads_that_wait().to_string());
+    }
     let outcome = match counts::count(&mut test, name) {
         Ok(counts) => Outcome::Ran(counts),
         Err(error) => Outcome::Broken(format!("{error:#}")),
     };
     Row { seconds: start.elapsed().as_secs_f64(), ..Row::new(name, outcome) }
+}
+
+/// As many as the processors, and half as many again: what goes on between namespaces is waited for most of the
+/// time.
+fn threads_that_wait() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors + processors.div_ceil(2)
 }
 
 /// What the tests read from their environment, which sudo would drop.
