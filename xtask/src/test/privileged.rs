@@ -15,6 +15,9 @@ use super::{Plan, Tier};
 use crate::privilege::{self, Privilege};
 use crate::{command, workspace};
 
+/// How many tests run at a time, for libtest.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// Builds the test binaries of these tiers, then runs one after the other.
 pub(crate) fn run(tiers: &[Tier], plan: &Plan) -> Vec<Row> {
     let present: Vec<Tier> = tiers.iter().copied().filter(|it| it.exists()).collect();
@@ -79,13 +82,13 @@ fn run_tier(tier: Tier, binaries: &[(Tier, PathBuf)], root: Privilege, plan: &Pl
         return Row::new(name, Outcome::Broken("was not built".to_owned()));
     };
     let package = workspace::root().join("tests");
-    let variables = variables(plan, &package);
+    let mut variables = variables(plan, &package);
+    if tier == Tier::Net && !plan.full && env::var_os(THREADS).is_none() {
+        variables.push((THREADS.to_owned(), threads_that_wait().to_string().into()));
+    }
     let pairs = variables.iter().map(|(name, value)| (name.as_str(), value.as_os_str()));
     let mut test = root.command(binary.as_os_str(), pairs);
     test.current_dir(package).args(&plan.filter);
-    if tier == Tier::Net && env::var_os("RUST_TEST_THREADS").is_none() && !plan.full {
-        test.arg("--test-threads").arg(threads_that_wait().to_string());
-    }
     let outcome = match counts::count(&mut test, name) {
         Ok(counts) => Outcome::Ran(counts),
         Err(error) => Outcome::Broken(format!("{error:#}")),
@@ -111,7 +114,7 @@ fn variables(plan: &Plan, package: &Path) -> Vec<(String, OsString)> {
         variables.push(("NSP_TEST_FULL".to_owned(), OsStr::new("1").to_owned()));
     }
     let passed = |name: &str| {
-        matches!(name, "CI" | "RUST_BACKTRACE" | "RUST_LOG" | "RUST_TEST_THREADS" | "TMPDIR")
+        matches!(name, "CI" | "RUST_BACKTRACE" | "RUST_LOG" | THREADS | "TMPDIR")
             || (name.starts_with("NSP_") && !matches!(name, "NSP_BIN" | "NSP_TEST_FULL"))
     };
     variables.extend(env::vars_os().filter_map(|(name, value)| {
