@@ -153,6 +153,11 @@ impl From<ControlError> for Failure {
             ControlError::NoAgent { .. } => {
                 Self::failed(text).with_cure("systemctl start nsp, or nsp run --policy FILE")
             }
+            ControlError::Broken(source) if source.kind() == std::io::ErrorKind::TimedOut => {
+                Self::failed(text).with_cure(
+                    "systemctl restart nsp, which leaves no gap; nsp off opens the host without it",
+                )
+            }
             _ => Self::failed(text),
         }
     }

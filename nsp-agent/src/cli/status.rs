@@ -3,13 +3,18 @@
 mod dns;
 mod others;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
 
-use super::{Failure, PIN_DIR, Socket, print_json, text};
-use crate::{control::Request, datapath};
+use super::{Failure, PIN_DIR, STATE_DIR, Socket, print_json, text};
+use crate::{
+    control::Request,
+    datapath,
+    host::boot,
+    switch::{Clock, Position, Switch, WORD},
+};
 
 /// Show modes, interfaces, flows, counters, names and what is wrong.
 #[derive(Args, Debug)]
@@ -22,6 +27,9 @@ pub(crate) struct Status {
     /// Where the agent pins links and maps: what is in force when none answers
     #[arg(long, value_name = "DIR", env = "NSP_PIN_DIR", default_value = PIN_DIR)]
     pin_dir: PathBuf,
+    /// State that outlives the agent: whether it is off when none answers
+    #[arg(long, value_name = "DIR", env = "NSP_STATE_DIR", default_value = STATE_DIR)]
+    state_dir: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -36,6 +44,11 @@ impl Status {
             if left != 0 {
                 failure.message +=
                     &format!("; {left} hooks that are pinned are in force all the same");
+            }
+            let touched = Switch::read(&self.state_dir).ok().flatten();
+            let by_command_line = boot::has_word(Path::new(boot::COMMAND_LINE), WORD);
+            if Switch::position(touched.as_ref(), &Clock::now(), by_command_line) != Position::On {
+                failure.message += "; OFF: nothing is judged until nsp on";
             }
             failure
         })?;

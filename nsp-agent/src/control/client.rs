@@ -13,7 +13,10 @@ use rustix::net::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Request, Response};
+use super::{CALL_TIME_MAX, Request, Response};
+
+/// How long a question may take that changes nothing.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What can go wrong between a verb and the daemon.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +49,9 @@ pub enum ControlError {
 /// # Errors
 /// [`ControlError`].
 pub fn call<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<T, ControlError> {
-    Client::connect(path)?.ask(request)
+    // An agent that hangs must not hang who asks what is the matter.
+    let patience = if request.is_for_root() { CALL_TIME_MAX * 2 } else { PATIENCE };
+    call_within(path, request, patience)
 }
 
 /// The same, for who cannot wait: one that does not answer in time is [`ControlError::Broken`].
@@ -92,9 +97,7 @@ impl Client {
         };
         match connect() {
             Ok(stream) => Ok(Self(io::BufReader::new(stream))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(ControlError::Broken(error))
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(broken(error)),
             Err(source) => Err(ControlError::NoAgent { path: path.display().to_string(), source }),
         }
     }
@@ -115,9 +118,9 @@ impl Client {
     pub fn say<T: DeserializeOwned>(&mut self, line: &str) -> Result<T, ControlError> {
         use std::io::{BufRead as _, Write as _};
         let line = format!("{line}\n");
-        self.0.get_mut().write_all(line.as_bytes()).map_err(ControlError::Broken)?;
+        self.0.get_mut().write_all(line.as_bytes()).map_err(broken)?;
         let mut answer = String::new();
-        self.0.read_line(&mut answer).map_err(ControlError::Broken)?;
+        self.0.read_line(&mut answer).map_err(broken)?;
         match serde_json::from_str(&answer).map_err(ControlError::Garbled)? {
             Response::Ok(value) => Ok(value),
             Response::Error(why) => Err(ControlError::Refused(why)),
@@ -129,6 +132,14 @@ impl Client {
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.get_ref().as_fd()
     }
+}
+
+/// A time that is over has the number of a call that would wait.
+fn broken(error: io::Error) -> ControlError {
+    ControlError::Broken(match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "it takes too long"),
+        _ => error,
+    })
 }
 
 #[cfg(test)]

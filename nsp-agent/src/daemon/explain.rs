@@ -194,11 +194,16 @@ impl Agent {
         Err(if rules.is_empty() {
             format!("no rule lists the name {name}; ask with an address")
         } else {
-            format!(
-                "{name} is let out by {}, and no address is known for it yet: it is learned when it is asked \
-                 for; see `nsp status --dns`",
-                rules.join(", ")
-            )
+            let rules = rules.join(", ");
+            let is_own =
+                self.compiled.fqdns.iter().any(|(_, it)| !it.is_wildcard() && it.base() == name);
+            let why = match is_own {
+                true => {
+                    "the agent asks for it itself, and `nsp status --dns` says what came of that"
+                }
+                false => "it is learned when it is asked for; see `nsp status --dns`",
+            };
+            format!("{name} is let out by {rules}, and no address is known for it yet: {why}")
         })
     }
 

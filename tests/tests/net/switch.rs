@@ -82,6 +82,9 @@ fn off_works_with_the_agent_dead() {
     let said = agent.nsp_ok(&["off"]);
     assert!(said.starts_with("7 hooks that an agent left are taken away\noff: "), "{said}");
     is_open(&world);
+    let told = agent.nsp(&["status"]);
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(said.contains("; OFF: nothing is judged until nsp on"), "{said}");
     agent.start();
     is_open(&world);
     agent.kill();
@@ -104,10 +107,14 @@ fn off_works_with_an_agent_that_hangs() {
     let _postgres = service::tcp(world.server(), POSTGRES);
     let mut agent = agent(&world);
     agent.process().signal(Signal::STOP);
+    // Who asks what is the matter is told, in time. (A verb of a test may take ten seconds.)
+    let mut asking = agent.spawn_nsp(&["status"]);
     let done = agent.nsp(&["off"]);
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success() && said.contains("the agent does not answer"), "{said}");
     is_open(&world);
+    let told = asking.wait(Duration::from_secs(20)).expect("status does not hang along");
+    assert_eq!(told.code(), Some(1));
     // When it comes to it obeys, and does not mend what it finds.
     agent.process().signal(Signal::CONT);
     let obeyed =
