@@ -20,6 +20,7 @@ mod overlay;
 mod plan;
 mod run;
 mod status;
+mod without_agent;
 
 use std::{path::PathBuf, process::ExitCode};
 

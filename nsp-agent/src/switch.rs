@@ -98,6 +98,16 @@ pub enum Position {
     },
 }
 
+/// Where the switch stands, and why it cannot be read if it cannot: then the command line alone says it.
+pub fn position(state_dir: &Path, command_line: &Path) -> (Position, Option<io::Error>) {
+    let (touched, error) = match Switch::read(state_dir) {
+        Ok(touched) => (touched, None),
+        Err(error) => (None, Some(error)),
+    };
+    let by_command_line = boot::has_word(command_line, WORD);
+    (Switch::position(touched.as_ref(), &Clock::now(), by_command_line), error)
+}
+
 impl Switch {
     /// Off, for ever or for so many seconds.
     pub fn off(seconds: Option<u64>, clock: &Clock) -> Self {

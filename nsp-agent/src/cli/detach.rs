@@ -1,20 +1,18 @@
 //! `nsp detach`: the host as it was.
 
-use std::{
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, PIN_DIR, STATE_DIR, Socket};
+use super::{
+    Failure, PIN_DIR, STATE_DIR, Socket,
+    without_agent::{interfaces, is_gone, record},
+};
 use crate::{
     control::{ControlError, Request, call},
     daemon::with_sources,
     datapath::{self, DetachError},
-    history::{Entry, History, Outcome, Who},
-    host::links,
 };
 
 /// Unhook everything and take away what is pinned. An agent that runs is ended; without one the hooks that it
@@ -78,35 +76,4 @@ impl Detach {
             _ => Failure::failed(format!("detach: {why}")),
         })
     }
-}
-
-/// What no agent can write down; `why` when it was not done.
-pub(super) fn record(state_dir: &Path, what: &str, detail: Value, why: Option<&String>) {
-    if !state_dir.is_dir() {
-        return;
-    }
-    let mut history = History::new(state_dir);
-    history.append(Entry {
-        by: Some(Who::here()),
-        detail,
-        why: why.cloned(),
-        ..Entry::new(what, if why.is_none() { Outcome::Done } else { Outcome::Refused })
-    });
-    if let Some(why) = history.error() {
-        eprintln!("nsp: not in the history: {why}");
-    }
-}
-
-/// Whether there is nobody, and not only nobody who would answer us.
-pub(super) fn is_gone(error: &ControlError) -> bool {
-    matches!(error, ControlError::NoAgent { source, .. }
-        if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))
-}
-
-/// The names of all interfaces.
-pub(super) fn interfaces() -> Result<Vec<String>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let links = runtime.map_err(|error| error.to_string())?.block_on(links::read());
-    let links = links.map_err(|error| with_sources(&error))?;
-    Ok(links.into_iter().map(|link| link.name).collect())
 }

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, PIN_DIR, STATE_DIR, Socket, detach, duration, text};
+use super::{Failure, PIN_DIR, STATE_DIR, Socket, duration, text, without_agent};
 use crate::{
     control::{Client, ControlError, Request, call, call_within},
     daemon::with_sources,
@@ -93,7 +93,7 @@ impl Off {
             }
         }
         let directory = super::pin_dir(pin_dir);
-        let interfaces = detach::interfaces();
+        let interfaces = without_agent::interfaces();
         let names = interfaces.as_deref().unwrap_or_default();
         let unhooked = datapath::unhook(directory.as_deref(), names);
         let hooks = unhooked
@@ -101,7 +101,7 @@ impl Off {
             .and_then(|hooks| interfaces.as_ref().map(|_| hooks).map_err(Clone::clone));
         let is_hung = !matches!(error, ControlError::Refused(_)) && is_there(&socket, error);
         let detail = json!({"agent": with_sources(error), "seconds": self.seconds, "hooks": hooks});
-        detach::record(&state_dir, "off", detail, hooks.as_ref().err());
+        without_agent::record(&state_dir, "off", detail, hooks.as_ref().err());
         match hooks {
             Ok(0) => {}
             Ok(hooks) => println!("{hooks} hooks that an agent left are taken away"),
@@ -174,9 +174,9 @@ impl On {
 
 /// Whether an agent that did not do it is there still: it may have died over it.
 fn is_there(socket: &Socket, error: &ControlError) -> bool {
-    !detach::is_gone(error)
+    !without_agent::is_gone(error)
         && !Client::connect_within(&socket.control, PATIENCE)
-            .is_err_and(|again| detach::is_gone(&again))
+            .is_err_and(|again| without_agent::is_gone(&again))
 }
 
 /// The switch is on; to hook anything takes an agent.
@@ -190,7 +190,7 @@ fn on_without_agent(state_dir: &Path, error: ControlError) -> Failure {
             _ => Failure::failed(why),
         };
     }
-    detach::record(state_dir, "on", json!({"agent": with_sources(&error)}), None);
+    without_agent::record(state_dir, "on", json!({"agent": with_sources(&error)}), None);
     eprintln!("nsp: on: the switch is on, and nothing is hooked before an agent runs");
     error.into()
 }

@@ -12,8 +12,8 @@ use super::{Failure, PIN_DIR, STATE_DIR, Socket, print_json, text};
 use crate::{
     control::Request,
     datapath,
-    host::boot,
-    switch::{Clock, Position, Switch, WORD},
+    host::boot::COMMAND_LINE,
+    switch::{self, Position},
 };
 
 /// Show modes, interfaces, flows, counters, names and what is wrong.
@@ -45,9 +45,8 @@ impl Status {
                 failure.message +=
                     &format!("; {left} hooks that are pinned are in force all the same");
             }
-            let touched = Switch::read(&self.state_dir).ok().flatten();
-            let by_command_line = boot::has_word(Path::new(boot::COMMAND_LINE), WORD);
-            if Switch::position(touched.as_ref(), &Clock::now(), by_command_line) != Position::On {
+            let (position, _unread) = switch::position(&self.state_dir, Path::new(COMMAND_LINE));
+            if position != Position::On {
                 failure.message += "; OFF: nothing is judged until nsp on";
             }
             failure

@@ -18,8 +18,7 @@ use super::{
 };
 use crate::{
     datapath::Calls,
-    host::boot,
-    switch::{Clock, Position, Switch, Touch, WORD},
+    switch::{self, Position, Switch, Touch},
 };
 
 /// Why nothing is hooked.
@@ -28,16 +27,6 @@ pub(super) const OFF: &str = "the perimeter is off: nsp on";
 /// How long nothing is dropped after `nsp on`, at most: then the kernel goes back to the policy from before by
 /// itself, for this agent may be gone. Taking over a million conversations takes some of it.
 const LENIENCE: Duration = Duration::from_secs(30);
-
-/// Where the switch stands, and why it cannot be read if it cannot: then the command line alone says it.
-pub(super) fn position(state_dir: &Path, command_line: &Path) -> (Position, Option<io::Error>) {
-    let (touched, error) = match Switch::read(state_dir) {
-        Ok(touched) => (touched, None),
-        Err(error) => (None, Some(error)),
-    };
-    let by_command_line = boot::has_word(command_line, WORD);
-    (Switch::position(touched.as_ref(), &Clock::now(), by_command_line), error)
-}
 
 impl Agent {
     /// Whether nothing is to be hooked.
@@ -48,7 +37,8 @@ impl Agent {
     /// Looks at the switch before anything is hooked.
     pub(super) fn look_at_switch(&mut self) {
         let error;
-        (self.switch, error) = position(&self.options.state_dir, &self.options.command_line);
+        (self.switch, error) =
+            switch::position(&self.options.state_dir, &self.options.command_line);
         self.complain_of_switch(error);
     }
 
@@ -67,7 +57,7 @@ impl Agent {
     /// # Errors
     /// What could not be done.
     pub(super) async fn obey_switch(&mut self) -> Result<(), String> {
-        let (now, error) = position(&self.options.state_dir, &self.options.command_line);
+        let (now, error) = switch::position(&self.options.state_dir, &self.options.command_line);
         let is_unread = error.is_some();
         self.complain_of_switch(error);
         if is_unread {

@@ -1,6 +1,6 @@
 //! `nsp off` and `nsp on` where something else is broken as well.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Output, time::Duration};
 
 use nsp_tests::{agent::Agent, deadline::Deadline, pinned, strace::Strace};
 use rustix::process::Signal;
@@ -12,14 +12,17 @@ use crate::{
     switch::{agent, off},
 };
 
-/// The place among an `on`'s `bpf` calls at which all is hooked, and the policy not in force yet.
-fn place_behind_the_hooks(agent: &mut Agent) -> usize {
+/// `nsp on` with something injected at the `bpf` call at which all is hooked, and the policy not in force yet.
+fn on_with(agent: &mut Agent, inject: impl Fn(usize) -> String) -> (Output, Strace) {
     let log = agent.home().path().join("strace");
     agent.nsp_ok(&["off"]);
     let strace = Strace::attach(agent.process().pid(), "bpf", None, &log);
     agent.nsp_ok(&["on"]);
     let hooked = strace.calls().iter().rposition(|line| line.contains("BPF_OBJ_PIN"));
-    hooked.expect("hooks are pinned") + 2
+    let place = hooked.expect("hooks are pinned") + 2;
+    agent.nsp_ok(&["off"]);
+    let strace = Strace::attach(agent.process().pid(), "bpf", Some(&inject(place)), &log);
+    (agent.nsp(&["on"]), strace)
 }
 
 #[test]
@@ -27,12 +30,7 @@ fn on_whose_publication_fails_says_so_and_is_tried_again() {
     let world = world();
     let _postgres = service::tcp(world.server(), POSTGRES);
     let mut agent = agent(&world);
-    let place = place_behind_the_hooks(&mut agent);
-    agent.nsp_ok(&["off"]);
-    let log = agent.home().path().join("strace");
-    let inject = format!("error=EPERM:when={place}+");
-    let strace = Strace::attach(agent.process().pid(), "bpf", Some(&inject), &log);
-    let refused = agent.nsp(&["on"]);
+    let (refused, strace) = on_with(&mut agent, |place| format!("error=EPERM:when={place}+"));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(said.contains("nsp: on: "), "{said}");
@@ -51,12 +49,8 @@ fn agent_that_dies_on_the_way_back_leaves_the_policy_and_not_an_open_host() {
     let world = world();
     let _postgres = service::tcp(world.server(), POSTGRES);
     let mut agent = agent(&world);
-    let place = place_behind_the_hooks(&mut agent);
-    agent.nsp_ok(&["off"]);
-    let log = agent.home().path().join("strace");
-    let inject = format!("signal=SIGKILL:when={place}");
-    let strace = Strace::attach(agent.process().pid(), "bpf", Some(&inject), &log);
-    assert!(!agent.nsp(&["on"]).status.success());
+    let (done, strace) = on_with(&mut agent, |place| format!("signal=SIGKILL:when={place}"));
+    assert!(!done.status.success());
     strace.calls();
     assert!(!agent.is_running(), "it was to be killed");
     is_open(&world);
